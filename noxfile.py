@@ -1,0 +1,197 @@
+"""The demo, and everything that CI runs: `nox --list` names it.
+
+Our own distributions always come from this tree or from `dist/`. The package index has a
+single-package line under one of these names, and a check against that would prove nothing.
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests", "lint", "types", "core_alone"]
+
+CORE = "fast-channels-core"
+REDIS = "fast-channels-redis"
+TESTING = "fast-channels-testing"
+META = "fast-channels"
+PACKAGES = (CORE, TESTING, REDIS, META)
+PYTHONS = ("3.11", "3.12", "3.13")
+
+# What has to be installed from here for a package to be used, itself included.
+NEEDS = {
+    CORE: (CORE,),
+    TESTING: (CORE, TESTING),
+    REDIS: (CORE, REDIS),
+    META: (CORE, TESTING, META),
+}
+EXTRAS = {CORE: "[encryption]"}
+
+INTEGRATION = "integration-tests"
+INTEGRATION_REQUIREMENTS = f"{INTEGRATION}/requirements.txt"
+EXAMPLES = "examples"
+
+
+def tests_of(package: str) -> str:
+    return f"packages/{package}/tests"
+
+
+def editable(packages: Iterable[str], *, extras: bool = True) -> list[str]:
+    """The arguments that install `packages` from this tree, all in one call of the installer."""
+    return [
+        argument
+        for package in packages
+        for argument in ("-e", f"packages/{package}{EXTRAS.get(package, '') if extras else ''}")
+    ]
+
+
+def group(name: str, pyproject: str = "pyproject.toml") -> list[str]:
+    return list(nox.project.dependency_groups(nox.project.load_toml(pyproject), name))
+
+
+def test_tools(packages: Iterable[str]) -> list[str]:
+    """What the packages' own tests require."""
+    tools = [group("test", f"packages/{package}/pyproject.toml") for package in packages]
+    return sorted({requirement for requirements in tools for requirement in requirements})
+
+
+def check_origin(session: nox.Session, python: str = "python") -> None:
+    """Fail if a distribution of ours was installed from an index."""
+    session.run(python, ".ci/own_packages.py", external=True, log=False)
+
+
+@nox.session(reuse_venv=True)
+def demo(session: nox.Session) -> None:
+    """Serve the chat at http://127.0.0.1:8080; its options go after `--`."""
+    session.install(*editable([CORE]), "-r", f"{EXAMPLES}/chat/requirements.txt")
+    check_origin(session)
+    # nox's own patience after Ctrl+C is 0.3 s; saying goodbye to open tabs may take longer.
+    session.run("python", f"{EXAMPLES}/chat/main.py", *session.posargs, interrupt_timeout=8)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every package's tests and the integration tests; pytest's options go after `--`."""
+    session.install(*editable(PACKAGES), *test_tools(PACKAGES), "-r", INTEGRATION_REQUIREMENTS)
+    check_origin(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def tests_matrix(session: nox.Session, package: str) -> None:
+    """Run one package's tests with only its own dependencies, on every supported Python."""
+    session.install(*editable(NEEDS[package]), *test_tools([package]))
+    check_origin(session)
+    session.run("pytest", tests_of(package), *session.posargs)
+
+
+@nox.session
+def core_alone(session: nox.Session) -> None:
+    """Run core's tests with neither its extra nor any other package of ours."""
+    session.install(*editable([CORE], extras=False), *test_tools([CORE]))
+    check_origin(session)
+    session.run("pytest", tests_of(CORE), *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check all types, that the public ones are complete, and that mistakes are caught."""
+    session.install(
+        *editable(PACKAGES),
+        *test_tools(PACKAGES),
+        *group("types"),
+        *("-r", INTEGRATION_REQUIREMENTS),
+    )
+    check_origin(session)
+    session.run("mypy", *(f"packages/{package}/src" for package in PACKAGES if package != META))
+    # One call for each folder: these files are in no package, and folders share file names.
+    examples = sorted(str(requirements.parent) for requirements in Path(EXAMPLES).glob("*/*.txt"))
+    for folder in (*map(tests_of, PACKAGES), INTEGRATION, *examples, ".ci"):
+        session.run("mypy", folder)
+    session.run("mypy", "noxfile.py", "typing-tests/usage.py", "typing-tests/check.py")
+    session.run("pyright")
+    for module in ("fast_channels", "fast_channels_redis", "fast_channels_testing"):
+        session.run("pyright", "--verifytypes", module, "--ignoreexternal")
+    session.run("python", "typing-tests/check.py")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build everything into dist/, then test the installed wheels away from the sources.
+
+    Package names after `--` limit whose tests run; `--use-dist` takes what is in dist/ already.
+    """
+    build = "--use-dist" not in session.posargs
+    chosen = [argument for argument in session.posargs if argument != "--use-dist"]
+    if unknown := set(chosen) - set(PACKAGES):
+        session.error(f"expected names of packages or --use-dist, got {sorted(unknown)}")
+    if build:
+        session.install(*group("build"))
+        shutil.rmtree("dist", ignore_errors=True)
+        session.run("hatch", "build", "--all")
+
+    tested = chosen or PACKAGES
+    needed = [package for package in PACKAGES if any(package in NEEDS[each] for each in tested)]
+    with tempfile.TemporaryDirectory(prefix="fast-channels-wheels-") as temporary:
+        away = Path(temporary)
+        # Not the session's environment: that one has hatch and all that hatch needs.
+        session.run("python", "-m", "venv", str(away / "venv"))
+        scripts = "Scripts" if sys.platform == "win32" else "bin"
+        python = str(away / "venv" / scripts / "python")
+        requirements = [*map(wheel_of, needed), *test_tools(tested)]
+        if not chosen:
+            requirements += ["-r", INTEGRATION_REQUIREMENTS]
+        session.run(python, "-m", "pip", "install", "-q", *requirements, external=True)
+        check_origin(session, python)
+        paths = copy_tests(away, tested, integration=not chosen)
+        with session.chdir(away):
+            session.run(python, "-m", "pytest", *paths, external=True)
+
+
+def wheel_of(package: str) -> str:
+    found = list(Path("dist").glob(f"{package.replace('-', '_')}-[0-9]*.whl"))
+    if len(found) != 1:
+        raise FileNotFoundError(f"expected one wheel of {package} in dist/, found {found}")
+    return f"{found[0]}{EXTRAS.get(package, '')}"
+
+
+def copy_tests(target: Path, packages: Collection[str], *, integration: bool) -> list[str]:
+    """Copy tests and what they read to `target`, without any src/; return what pytest is to run."""
+    ignore = shutil.ignore_patterns("src", "__pycache__", "artifacts")
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(file, target)
+    for package in packages:
+        shutil.copytree(f"packages/{package}", target / "packages" / package, ignore=ignore)
+    paths = [tests_of(package) for package in packages]
+    if integration:
+        for folder in (INTEGRATION, EXAMPLES):
+            shutil.copytree(folder, target / folder, ignore=ignore)
+        paths.append(INTEGRATION)
+    return paths
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run all tests with the lowest versions that the requirements allow."""
+    session.install("uv>=0.8")
+    session.run(
+        *("uv", "pip", "install", "--resolution", "lowest-direct"),
+        *editable(PACKAGES),
+        *test_tools(PACKAGES),
+        *("-r", INTEGRATION_REQUIREMENTS),
+    )
+    check_origin(session)
+    session.run("pytest", *session.posargs)
