@@ -1,7 +1,7 @@
 """How messages become the bytes that a channel layer carries.
 
 ``create_serializer("msgpack")`` is what layers use unless told otherwise. A format of your
-own derives from `MessageSerializer` and gets its name with `register_serializer`.
+own derives from :class:`MessageSerializer` and gets its name with :func:`register_serializer`.
 """
 
 from ._base import MessageSerializer as MessageSerializer

@@ -21,13 +21,13 @@ class MessageSerializer(ABC):
     def encode(self, message: Mapping[str, Any]) -> bytes:
         """The message as bytes that ``decode`` of any process turns back into an equal one.
 
-        Raises `InvalidMessageError` when that is not possible.
+        Raises :class:`InvalidMessageError` when that is not possible.
         """
 
     @abstractmethod
     def decode(self, data: bytes) -> Message:
         """The message in ``data``: a new dict each time, with a str under ``"type"``.
 
-        Raises `MessageDecodeError` for anything else, whatever the bytes are: they come
+        Raises :class:`MessageDecodeError` for anything else, whatever the bytes are: they come
         from outside, and must not be able to end the task that reads them.
         """

@@ -25,7 +25,7 @@ class EncryptedSerializer(MessageSerializer):
 
     An attacker who can write to the broker cannot forge a message, but can repeat an old one.
 
-    Raises `ModuleNotFoundError` when the ``encryption`` extra is not installed.
+    Raises :class:`ModuleNotFoundError` when the ``encryption`` extra is not installed.
     """
 
     def __init__(self, inner: MessageSerializer, keys: Iterable[str | bytes]) -> None:

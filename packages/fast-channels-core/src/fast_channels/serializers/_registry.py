@@ -19,7 +19,7 @@ def register_serializer(name: str, factory: Callable[[], MessageSerializer]) -> 
     """Lets layers be configured with the format ``name``; the serializer class is a factory.
 
     A later registration replaces an earlier one, for serializers created from then on.
-    Raises `ValueError` for the names of the built-in formats: replaced in one process,
+    Raises :class:`ValueError` for the names of the built-in formats: replaced in one process,
     they would no longer be what other processes read.
     """
     if name in _BUILT_IN:
@@ -35,9 +35,9 @@ def register_serializer(name: str, factory: Callable[[], MessageSerializer]) -> 
 def create_serializer(
     name: str, *, symmetric_encryption_keys: Iterable[str | bytes] | None = ()
 ) -> MessageSerializer:
-    """The serializer registered as ``name``, inside an `EncryptedSerializer` if there are keys.
+    """The serializer registered as ``name``; encrypting, if there are keys.
 
-    Raises `ValueError` for an unknown name.
+    Raises :class:`ValueError` for an unknown name.
     """
     factory = _factories.get(name)
     if factory is None:
