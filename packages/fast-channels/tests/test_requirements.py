@@ -24,29 +24,12 @@ def test_it_has_no_code() -> None:
     assert [path for path in files if path.endswith(".py")] == []
 
 
-@pytest.mark.parametrize(
-    ("extra", "expected"),
-    [
-        ("", {"fast-channels-core": set(), "fast-channels-testing": set()}),
-        (
-            "redis",
-            {
-                "fast-channels-core": set(),
-                "fast-channels-testing": set(),
-                "fast-channels-redis": set(),
-            },
-        ),
-        (
-            "all",
-            {
-                "fast-channels-core": {"encryption"},
-                "fast-channels-testing": set(),
-                "fast-channels-redis": set(),
-            },
-        ),
-    ],
-    ids=["plain", "redis", "all"],
-)
+PLAIN: dict[str, set[str]] = {"fast-channels-core": set(), "fast-channels-testing": set()}
+REDIS: dict[str, set[str]] = {**PLAIN, "fast-channels-redis": set()}
+ALL: dict[str, set[str]] = {**REDIS, "fast-channels-core": {"encryption"}}
+
+
+@pytest.mark.parametrize(("extra", "expected"), [("", PLAIN), ("redis", REDIS), ("all", ALL)])
 def test_what_it_brings(extra: str, expected: dict[str, set[str]]) -> None:
     assert brought_by(extra) == expected
 
