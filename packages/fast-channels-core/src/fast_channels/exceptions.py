@@ -11,7 +11,7 @@
      │    ├── MessageTooLarge            (ValueError)
      │    ├── ChannelFull
      │    ├── ChannelLayerUnavailable    (ConnectionError)
-     │    ├── ChannelLayerClosed         (RuntimeError)
+     │    ├── ChannelClosed              (RuntimeError)
      │    ├── ConnectionStateError       (RuntimeError)
      │    └── UnhandledEventError        (ValueError)
      └── ConsumerSignal
@@ -28,8 +28,8 @@ from typing import Self
 
 __all__ = [
     "AcceptConnection",
+    "ChannelClosed",
     "ChannelFull",
-    "ChannelLayerClosed",
     "ChannelLayerUnavailable",
     "ConnectionStateError",
     "ConsumerSignal",
@@ -115,8 +115,21 @@ class ChannelLayerUnavailable(FastChannelsError, ConnectionError):
     """The layer's broker could not be reached in time; the call may be made again."""
 
 
-class ChannelLayerClosed(FastChannelsError, RuntimeError):
-    """The layer was closed, or it belongs to an event loop that has ended."""
+class ChannelClosed(FastChannelsError, RuntimeError):
+    """``receive`` on a channel of this process that is closed, or was never opened."""
+
+    channel: str
+    """The channel that is not open."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(
+            f"channel {channel!r} is not open: it was closed, or its layer was, "
+            "or its name did not come from new_channel()"
+        )
+        self.channel = channel
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (self.channel,)
 
 
 class ConnectionStateError(FastChannelsError, RuntimeError):

@@ -1,0 +1,17 @@
+"""Consumers: a class for a connection, a method for an event."""
+
+from fast_channels.consumer.base import AsyncConsumer as AsyncConsumer
+from fast_channels.consumer.base import ConsumerApplication as ConsumerApplication
+from fast_channels.consumer.http import AsyncHttpConsumer as AsyncHttpConsumer
+from fast_channels.consumer.websocket import (
+    AsyncJsonWebsocketConsumer as AsyncJsonWebsocketConsumer,
+)
+from fast_channels.consumer.websocket import AsyncWebsocketConsumer as AsyncWebsocketConsumer
+
+__all__ = [
+    "AsyncConsumer",
+    "AsyncHttpConsumer",
+    "AsyncJsonWebsocketConsumer",
+    "AsyncWebsocketConsumer",
+    "ConsumerApplication",
+]

@@ -1,0 +1,309 @@
+"""What runs a consumer: one mailbox, one reader, one dispatch loop.
+
+::
+
+    server ── receive() ── reader ──┐
+                                    ├── mailbox ── dispatch loop ── handler ── send() ── server
+    layer ──────────────────────────┘
+
+The reader is the task in which the server calls the application. The dispatch loop is a task of
+its own, so what the server does to its task, such as cancelling it, cannot tear a handler's
+clean-up apart, and its context is known.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Final, cast
+
+from fast_channels.consumer._eager import Started, start
+from fast_channels.consumer._mailbox import ConnectionMailbox, PulledEnvelope
+from fast_channels.consumer._protocol import Ending, Protocol
+from fast_channels.exceptions import StopConsumer, UnhandledEventError
+from fast_channels.layers._local import DeliversLocally
+from fast_channels.layers._mailbox import Envelope
+from fast_channels.layers.base import BaseChannelLayer
+from fast_channels.statistics import statistics
+from fast_channels.types import Event, Receive, TestingProbe
+
+if TYPE_CHECKING:
+    from fast_channels.consumer.base import AsyncConsumer
+
+logger = logging.getLogger("fast_channels.consumer")
+
+ABNORMAL: Final = 1006
+"""RFC 6455 7.4.1: the connection ended without a close frame."""
+
+
+class Connection:
+    """Runs one consumer for one scope, from the first event to the released channel."""
+
+    __slots__ = (
+        "_consumer",
+        "_context",
+        "_finishing",
+        "_loop",
+        "_protocol",
+        "_pump",
+        "_reading",
+        "_server_task",
+        "_started",
+        "channel",
+        "ending",
+        "from_layer",
+        "layer",
+        "mailbox",
+        "task",
+    )
+
+    def __init__(
+        self,
+        consumer: "AsyncConsumer",
+        protocol: Protocol,
+        layer: BaseChannelLayer | None,
+        *,
+        writes_directly: bool,
+    ) -> None:
+        """``writes_directly``: nothing of the consumer's class comes between a
+        ``websocket.send`` message and the socket."""
+        self._consumer = consumer
+        self._protocol = protocol
+        self.layer = layer
+        self.channel = ""
+        self.ending: Ending | None = None
+        self.from_layer = False
+        self._loop = asyncio.get_running_loop()
+        self._finishing = False
+        self._reading = False
+        self._started: Started | Coroutine[object, object, None] | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._context = contextvars.copy_context()
+        self.mailbox = ConnectionMailbox(
+            self._loop, self._write_now if writes_directly else None, self._overflow()
+        )
+
+    # The reader: runs in the server's task.
+
+    async def run(self, receive: Receive) -> None:
+        """Run until the connection has ended and everything of it is released."""
+        server_task = self._server_task = cast("asyncio.Task[object]", asyncio.current_task())
+        cancelled_before = server_task.cancelling()
+        await self._open_channel()
+        self.task = self._loop.create_task(self._serve(), context=self._context)
+        self.task.add_done_callback(self._stop_reading)
+        if (probe := self._probe()) is not None:
+            probe.application_started(self._consumer, self.task)
+        self._reading = True
+        try:
+            await self._read(receive)
+        except BaseException as error:
+            stopped_here = isinstance(error, asyncio.CancelledError) and self.task.done()
+            if not stopped_here or server_task.uncancel() > cancelled_before:
+                self._cancel()
+                raise
+        finally:
+            self._reading = False
+            await self._join()
+        self.task.result()
+
+    async def _read(self, receive: Receive) -> None:
+        while not self.task.done():
+            event = cast(Event, await receive())
+            left = event["type"].endswith(".disconnect")
+            if left:
+                self._protocol.client_left()
+            await self.mailbox.put_client_event(event)
+            if left:
+                return
+
+    def _stop_reading(self, _task: asyncio.Task[None]) -> None:
+        if self._reading:
+            self._server_task.cancel()
+
+    def _cancel(self) -> None:
+        """End from outside: break off the handler that runs, not the clean-up."""
+        self.end(ABNORMAL)
+        if not self._finishing:
+            self.task.cancel()
+
+    async def _join(self) -> None:
+        """Wait for the dispatch loop, however often the server cancels."""
+        cancelled: asyncio.CancelledError | None = None
+        while not self.task.done():
+            try:
+                await asyncio.wait([self.task])
+            except asyncio.CancelledError as error:
+                self._cancel()
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    # The dispatch loop: runs in a task of its own.
+
+    async def _serve(self) -> None:
+        try:
+            await self._dispatch_all()
+        except asyncio.CancelledError:
+            self.end(ABNORMAL)
+        finally:
+            self._finishing = True
+            await self._finish()
+
+    async def _dispatch_all(self) -> None:
+        mailbox = self.mailbox
+        while self.ending is None:
+            item = mailbox.take()
+            if item is None:
+                await mailbox.wait()
+                if self._started is not None:
+                    started, self._started = self._started, None
+                    await self.guard(started, {"type": "websocket.send"})
+                continue
+            if isinstance(item, Envelope):
+                self.from_layer = True
+                event = item.open()
+            else:
+                self.from_layer = False
+                event = item
+                if event["type"].endswith(".disconnect"):
+                    self.end(event.get("code", 1005), event.get("reason") or "", by_client=True)
+                    return
+            await self.guard(self._consumer.dispatch(event), event)
+
+    async def guard(self, work: Awaitable[None], event: Event) -> None:
+        """Await a piece of the application's work; nothing that it raises gets past."""
+        try:
+            await work
+        except StopConsumer:
+            self.end(1000)
+        except UnhandledEventError as error:
+            statistics.count("event.unhandled", str(error))
+        except Exception as error:
+            self._report(error)
+            try:
+                await self._consumer.on_error(error, event)
+            except StopConsumer:
+                self.end(1000)
+            except Exception as second:
+                self._report(second)
+                logger.exception("%s: on_error failed", self.identity())
+                self.end(1011)
+
+    def end(self, code: int, reason: str = "", *, by_client: bool = False) -> None:
+        """Make the dispatch loop stop after what it is doing; the first call decides."""
+        if self.ending is None:
+            self.ending = Ending(code, reason, by_client)
+            self.mailbox.wake()
+
+    async def _finish(self) -> None:
+        """Leave the groups, stop deliveries, say goodbye, run the disconnect hook: once."""
+        started, self._started = self._started, None
+        if started is not None:
+            started.close()
+        ending = self.ending or Ending(ABNORMAL, "", False)
+        await self._close_channel()
+        try:
+            await self._protocol.say_goodbye(ending)
+        except Exception:
+            # The socket may have gone first; that it has ended is known already.
+            logger.debug("%s: could not end in good form", self.identity(), exc_info=True)
+        event = self._protocol.disconnect_event(self._consumer.scope, ending)
+        if event is None:
+            return
+        self.from_layer = False
+        try:
+            await self._consumer.dispatch(event)
+        except (StopConsumer, UnhandledEventError):
+            pass
+        except Exception as error:
+            self._report(error)
+            logger.exception("%s: the disconnect handler failed", self.identity())
+
+    # The channel.
+
+    async def _open_channel(self) -> None:
+        if isinstance(self.layer, DeliversLocally):
+            await self.layer.open_mailbox(self.mailbox)
+            self.channel = self.mailbox.name
+        elif self.layer is not None:
+            self.channel = await self.layer.new_channel()
+            self.mailbox.open(self.channel, self.layer.get_capacity(self.channel))
+            self._pump = self._loop.create_task(self._receive_from(self.layer))
+
+    async def _receive_from(self, layer: BaseChannelLayer) -> None:
+        """Fill the mailbox from a layer that can only be asked for messages, one by one."""
+        try:
+            while True:
+                pulled = PulledEnvelope(await layer.receive(self.channel))
+                self.mailbox.put(pulled)
+                self.mailbox.notify(self._loop)
+                await pulled.opened
+        except Exception as error:
+            self._report(error)
+            logger.exception("%s: its channel layer failed", self.identity())
+            self.end(1011)
+
+    async def _close_channel(self) -> None:
+        self.mailbox.close(self._loop)
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+        if self.layer is not None:
+            try:
+                await self.layer.close_channel(self.channel)
+            except Exception as error:
+                self._report(error)
+                logger.exception("%s: could not close channel %s", self.identity(), self.channel)
+
+    def _overflow(self) -> Callable[[], bool] | None:
+        """What to do when the mailbox is full; True if there is room then. Any thread asks."""
+        policy = self._consumer.overflow
+        if policy == "drop_oldest":
+            return self._drop_oldest
+        return self._close_overflowed if policy == "close" else None
+
+    def _drop_oldest(self) -> bool:
+        if not self.mailbox.drop_oldest():
+            return False
+        statistics.count("event.full", f"{self.channel!r} is full and lost its oldest message")
+        return True
+
+    def _close_overflowed(self) -> bool:
+        self._loop.call_soon_threadsafe(self.end, 1013, "too slow for its messages")
+        return False
+
+    # Writing a broadcast without waking the dispatch loop.
+
+    def _write_now(self, frame: Event) -> bool:
+        if not self._protocol.is_open():
+            return False
+        try:
+            self._started = start(
+                self._protocol.transmit(frame), self.task, self._context, self._loop
+            )
+        except Exception as error:
+            self._started = _fail(error)
+        if self._started is not None:
+            self.mailbox.wake()
+        return True
+
+    # For logs and tests.
+
+    def identity(self) -> str:
+        scope = self._consumer.scope
+        client = scope.get("client")
+        where = f"{client[0]}:{client[1]}" if client else "an unknown client"
+        return f"{type(self._consumer).__qualname__} at {scope.get('path', '-')!r} for {where}"
+
+    def _probe(self) -> TestingProbe | None:
+        extensions = self._consumer.scope.get("extensions") or {}
+        return cast("TestingProbe | None", extensions.get("fast_channels.testing"))
+
+    def _report(self, error: BaseException) -> None:
+        if (probe := self._probe()) is not None:
+            probe.application_error(error)
+
+
+async def _fail(error: Exception) -> None:
+    raise error

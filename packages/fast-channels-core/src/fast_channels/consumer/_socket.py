@@ -1,0 +1,128 @@
+"""The state of one WebSocket, and what may be sent in it."""
+
+import logging
+from collections.abc import Callable
+from enum import Enum, auto
+
+from fast_channels.consumer._protocol import Ending, Protocol
+from fast_channels.exceptions import ConnectionStateError
+from fast_channels.statistics import statistics
+from fast_channels.types import Event, Headers, Scope, Send
+
+MAX_REASON_BYTES = 123
+
+
+class State(Enum):
+    """accept() opens, close() closes; the client may leave at any time, which closes, too."""
+
+    CONNECTING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Socket(Protocol):
+    """Writes what the state allows; drops and counts what comes too late."""
+
+    __slots__ = ("_on_close", "_send", "state")
+
+    def __init__(self, send: Send, on_close: Callable[[int, str], None]) -> None:
+        self._send = send
+        self._on_close = on_close
+        self.state = State.CONNECTING
+
+    async def accept(self, scope: Scope, subprotocol: str | None, headers: Headers | None) -> None:
+        if self.state is State.OPEN:
+            raise ConnectionStateError("accept() was called twice: the connection is open already")
+        if self.state is State.CLOSED:
+            self._count_late("an accept")
+            return
+        offered = scope.get("subprotocols", ())
+        if subprotocol is not None and subprotocol not in offered:
+            raise ValueError(
+                f"subprotocol {subprotocol!r} was not offered by the client "
+                f"(offered: {', '.join(map(repr, offered)) or 'none'})"
+            )
+        self.state = State.OPEN
+        await self._write(
+            {
+                "type": "websocket.accept",
+                "subprotocol": subprotocol,
+                "headers": [] if headers is None else list(headers),
+            }
+        )
+
+    async def transmit(self, event: Event) -> None:
+        if self.state is State.OPEN:
+            await self._write(event)
+        elif self.state is State.CONNECTING:
+            raise ConnectionStateError(
+                "send() was called before accept(): accept the connection first"
+            )
+        else:
+            self._count_late("a frame")
+
+    async def close(self, code: int | bool | None, reason: str | None) -> None:
+        code, reason = close_code(code), close_reason(reason)
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self._on_close(code, reason)
+        event: Event = {"type": "websocket.close", "code": code}
+        if reason:
+            event["reason"] = reason
+        await self._write(event)
+
+    def client_left(self) -> None:
+        self.state = State.CLOSED
+
+    def is_open(self) -> bool:
+        return self.state is State.OPEN
+
+    async def say_goodbye(self, ending: Ending) -> None:
+        # 1006 stands for an end without a close frame: nobody is there to be told.
+        if ending.code != 1006:
+            await self.close(ending.code, ending.reason)
+
+    def disconnect_event(self, scope: Scope, ending: Ending) -> Event:
+        return {"type": "websocket.disconnect", "code": ending.code, "reason": ending.reason}
+
+    async def _write(self, event: Event) -> None:
+        try:
+            await self._send(event)
+        except OSError:
+            # So says a server whose client has gone; its disconnect event is on the way.
+            self.state = State.CLOSED
+            self._count_late(f"a {event['type']!r} event")
+
+    def _count_late(self, what: str) -> None:
+        statistics.count(
+            "send.after_close", f"{what} for a client that is gone", level=logging.DEBUG
+        )
+
+
+def close_code(code: int | bool | None) -> int:
+    """The code to send: 1000 for None and True, or a number that RFC 6455, 7.4, allows."""
+    if code is None or code is True:
+        return 1000
+    if type(code) is not int:
+        raise TypeError(f"close code must be an int, not {code!r}")
+    if 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999:
+        return code
+    raise ValueError(
+        f"close code {code} must not be sent (RFC 6455, 7.4): "
+        "use 1000, a registered code, or 4000 to 4999 for codes of your own"
+    )
+
+
+def close_reason(reason: str | None) -> str:
+    """The reason, if it fits into a close frame (RFC 6455, 5.5)."""
+    if reason is None:
+        return ""
+    if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise TypeError(f"close reason must be a str, not {reason!r}")
+    if (size := len(reason.encode())) > MAX_REASON_BYTES:
+        raise ValueError(
+            f"close reason takes {size} bytes in UTF-8, but a close frame has room for "
+            f"{MAX_REASON_BYTES} (RFC 6455, 5.5): shorten {reason!r}"
+        )
+    return reason

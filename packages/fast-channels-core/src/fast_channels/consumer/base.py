@@ -1,0 +1,193 @@
+"""The consumer that takes any ASGI protocol, and how a consumer becomes an application."""
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from fast_channels._cookies import parse_cookies
+from fast_channels.consumer._connection import Connection, logger
+from fast_channels.consumer._handlers import handler_name, layer_handlers, why_unhandled
+from fast_channels.consumer._protocol import Protocol
+from fast_channels.exceptions import InvalidChannelLayerError, StopConsumer, UnhandledEventError
+from fast_channels.layers.base import BaseChannelLayer
+from fast_channels.layers.registry import channel_layers
+from fast_channels.types import Event, Receive, Scope, Send
+
+__all__ = ["AsyncConsumer", "ConsumerApplication"]
+
+Overflow = Literal["drop_newest", "drop_oldest", "close"]
+
+
+class AsyncConsumer:
+    """One connection of any ASGI protocol: events by type to methods of the same name.
+
+    A server event or a message from the channel layer of type ``"chat.message"`` is given to
+    the coroutine method ``chat_message``. Handlers run one at a time, in the order in which
+    events arrived. A server event reaches the handler of its type; a message from the layer
+    reaches only methods that the application's own classes declare.
+
+    The consumer ends when a handler raises :class:`StopConsumer`, when the client leaves, or
+    when the server cancels the application. Then its channel leaves every group and is closed,
+    and the protocol's disconnect handler runs, once.
+    """
+
+    channel_layer_alias: str | None = None
+    """The registered layer that this consumer uses; None for no layer and no channel."""
+
+    overflow: Overflow = "drop_newest"
+    """What happens to a message from the layer when as many wait as the layer's capacity for
+    the channel: it is dropped, the oldest is dropped, or the connection is closed (1013)."""
+
+    scope: Scope
+    """What the server said about the connection; ``scope["cookies"]`` is always there."""
+
+    base_send: Send
+    """The server's ``send``. It skips every check that ``send`` makes."""
+
+    _handlers: ClassVar[frozenset[str]] = frozenset()
+    _writes_directly: ClassVar[bool] = False
+    _connection: Connection | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._handlers = layer_handlers(cls)
+
+    @classmethod
+    def as_asgi(cls, **initkwargs: Any) -> "ConsumerApplication":
+        """An ASGI 3 application that makes a new consumer, ``cls(**initkwargs)``, for each scope.
+
+        Raises :class:`TypeError` if the class does not take these arguments.
+        """
+        return ConsumerApplication(cls, initkwargs)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run for one connection; an instance serves only one.
+
+        Raises :class:`InvalidChannelLayerError` if the class names a layer that is not
+        registered. What handlers raise goes to :meth:`on_error`, not to the server.
+        """
+        self.scope = scope
+        self.base_send = send
+        if "cookies" not in scope:
+            scope["cookies"] = parse_cookies(scope.get("headers", ()))
+        self._connection = Connection(
+            self,
+            self._make_protocol(),
+            self._find_layer(),
+            writes_directly=self._writes_directly,
+        )
+        await self._connection.run(receive)
+
+    @property
+    def channel_layer(self) -> BaseChannelLayer:
+        """The layer that :attr:`channel_layer_alias` names.
+
+        Raises :class:`InvalidChannelLayerError` if the consumer has none.
+        """
+        if self._connection is None or self._connection.layer is None:
+            raise self._no_layer("it")
+        return self._connection.layer
+
+    @property
+    def channel_name(self) -> str:
+        """The name of this connection's channel, valid also in the disconnect handler.
+
+        Raises :class:`InvalidChannelLayerError` if the consumer has no layer.
+        """
+        if self._connection is None or self._connection.layer is None:
+            raise self._no_layer("a channel name")
+        return self._connection.channel
+
+    async def dispatch(self, message: Event, /) -> None:
+        """Give an event to the handler of its type.
+
+        Override it to do something around every handler. Raises :class:`UnhandledEventError`
+        if there is none; the consumer logs and counts that, and lives on.
+        """
+        event_type: str = message["type"]
+        name = handler_name(event_type)
+        if self._connection is not None and self._connection.from_layer:
+            if name not in self._handlers:
+                raise UnhandledEventError(why_unhandled(type(self), event_type, self._handlers))
+            await getattr(self, name)(message)
+            return
+        # A type without a protocol in front could name any method.
+        handler = getattr(self, name, None) if "." in event_type else None
+        if handler is None or name.startswith("_"):
+            raise UnhandledEventError(
+                f"{type(self).__qualname__} has no handler for the server's event "
+                f"{event_type!r}: declare 'async def {name}(self, event)'"
+            )
+        await handler(message)
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Send one ASGI event to the server."""
+        await self.base_send(dict(message))
+
+    async def layer_gap(self, event: Event, /) -> None:
+        """Messages from the layer may have been missed, because its broker was away.
+
+        Called once for each such incident. Override it to bring the client up to date; by
+        default nothing happens.
+        """
+
+    async def on_error(self, exc: Exception, event: Event, /) -> None:
+        """A handler raised ``exc`` while it was given ``event``.
+
+        By default the exception is logged and the consumer ends. What this method raises itself
+        is logged, too, and ends the consumer; :class:`StopConsumer` ends it quietly.
+        """
+        self._log_error(exc, event)
+        raise StopConsumer
+
+    def _make_protocol(self) -> Protocol:
+        return Protocol()
+
+    def _log_error(self, exc: Exception, event: Event) -> None:
+        if self._connection is not None:
+            logger.error(
+                "%s: the handler of %r raised %s",
+                self._connection.identity(),
+                event.get("type"),
+                type(exc).__name__,
+                exc_info=exc,
+            )
+
+    def _find_layer(self) -> BaseChannelLayer | None:
+        if self.channel_layer_alias is None:
+            return None
+        try:
+            return channel_layers.get(self.channel_layer_alias)
+        except InvalidChannelLayerError as error:
+            error.add_note(f"needed by {type(self).__qualname__}.channel_layer_alias")
+            raise
+
+    def _no_layer(self, what: str) -> InvalidChannelLayerError:
+        known = ", ".join(map(repr, channel_layers)) or "none"
+        return InvalidChannelLayerError(
+            f"{type(self).__qualname__} has no channel layer, so {what} cannot be used: "
+            f"set channel_layer_alias to a registered alias (registered: {known})"
+        )
+
+
+class ConsumerApplication:
+    """The ASGI application of a consumer class, from :meth:`AsyncConsumer.as_asgi`.
+
+    An object rather than a function, because Starlette takes a function for a view of its own.
+    """
+
+    def __init__(
+        self, consumer_class: type[AsyncConsumer], initkwargs: Mapping[str, Any]
+    ) -> None:
+        inspect.signature(consumer_class).bind(**initkwargs)
+        self.consumer_class = consumer_class
+        self.consumer_initkwargs = dict(initkwargs)
+        functools.update_wrapper(self, consumer_class, updated=())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.consumer_class(**self.consumer_initkwargs)(scope, receive, send)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.consumer_initkwargs.items())
+        return f"{self.consumer_class.__qualname__}.as_asgi({arguments})"

@@ -1,0 +1,107 @@
+"""The consumer for HTTP requests, also long ones that wait for messages of a layer."""
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from asgiref.typing import HTTPDisconnectEvent, HTTPRequestEvent
+
+from fast_channels.consumer._response import Response, State
+from fast_channels.consumer.base import AsyncConsumer
+from fast_channels.exceptions import ConnectionStateError, StopConsumer
+from fast_channels.types import Headers
+
+__all__ = ["AsyncHttpConsumer"]
+
+
+class AsyncHttpConsumer(AsyncConsumer):
+    """One HTTP request. Override :meth:`handle`.
+
+    The consumer ends with the response. One that is not complete when :meth:`handle` returns
+    (``more_body=True``) goes on: handlers of layer events may send more of the body, until one
+    sends the last part or the client leaves.
+
+    When a handler raises, the exception is logged and the response is a 500, or ends if its
+    headers were sent.
+    """
+
+    _response: Response
+    _body: list[bytes] | None = None
+
+    async def handle(self, body: bytes) -> None:
+        """Answer the request; ``body`` is all of its body."""
+        raise NotImplementedError(f"{type(self).__qualname__} must override handle(self, body)")
+
+    async def disconnect(self) -> None:
+        """The response is complete or the client has left; what is sent now is dropped."""
+
+    async def send_headers(
+        self,
+        *,
+        status: int = 200,
+        headers: Headers | Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        """Send the status and the headers, names and values as bytes.
+
+        The server may keep them until the first part of the body. Raises
+        :class:`ConnectionStateError` if they were sent before.
+        """
+        if type(status) is not int or not 100 <= status <= 599:
+            raise ValueError(f"status must be an HTTP status code, not {status!r}")
+        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+        checked: list[tuple[bytes, bytes]] = []
+        for name, value in pairs:
+            if not isinstance(name, bytes) or not isinstance(value, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+                raise TypeError(f"header names and values must be bytes, not {name!r}: {value!r}")
+            checked.append((name, value))
+        await self._response.start(status, checked)
+
+    async def send_body(self, body: bytes, *, more_body: bool = False) -> None:
+        """Send a part of the body, by default the last one.
+
+        What is sent after the last part, or after the client has left, is dropped and counted.
+        Raises :class:`TypeError` if ``body`` is not bytes, :class:`ConnectionStateError` before
+        the headers.
+        """
+        if not isinstance(body, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(f"body must be bytes, not {type(body).__name__}: encode text first")
+        await self._response.body(body, more_body=more_body)
+
+    async def send_response(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        headers: Headers | Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        """Send a whole response."""
+        await self.send_headers(status=status, headers=headers)
+        await self.send_body(body)
+
+    async def http_request(self, message: HTTPRequestEvent) -> None:
+        """Collect the body; call :meth:`handle` when it is whole."""
+        self._body = self._body or []
+        self._body.append(message.get("body", b""))
+        if message.get("more_body", False):
+            return
+        body, self._body = b"".join(self._body), None
+        await self.handle(body)
+        if self._response.state is State.WAITING:
+            raise ConnectionStateError(
+                f"{type(self).__qualname__}.handle() returned and no response was sent: call "
+                "send_response(), or send_headers() if the body is to follow later"
+            )
+
+    async def http_disconnect(self, message: HTTPDisconnectEvent) -> None:
+        """Call :meth:`disconnect`. The groups are left by now, whatever overrides this."""
+        await self.disconnect()
+
+    def _make_protocol(self) -> Response:
+        self._response = Response(self._write, self._on_complete)
+        return self._response
+
+    async def _write(self, event: MutableMapping[str, Any]) -> None:
+        await self.base_send(event)
+
+    def _on_complete(self) -> None:
+        if self._connection is not None:
+            self._connection.end(1000)

@@ -1,0 +1,55 @@
+"""From messages to bytes and to envelopes, within the limits of a layer."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fast_channels.exceptions import MessageTooLarge
+from fast_channels.layers._mailbox import Envelope
+from fast_channels.serializers import MessageSerializer
+
+DEFAULT_MAX_MESSAGE_BYTES = 1024 * 1024
+
+
+class MessageCodec:
+    """Encodes once for all receivers, and refuses what the layer may not carry."""
+
+    __slots__ = ("_expiry", "_max_bytes", "_serializer")
+
+    def __init__(
+        self, serializer: MessageSerializer, *, expiry: float, max_message_bytes: int
+    ) -> None:
+        if type(max_message_bytes) is not int or max_message_bytes < 1:
+            raise ValueError(
+                f"max_message_bytes is {max_message_bytes!r}, expected a whole number of bytes"
+            )
+        self._serializer = serializer
+        self._expiry = expiry
+        self._max_bytes = max_message_bytes
+
+    def encode(self, message: Mapping[str, Any]) -> bytes:
+        payload = self._serializer.encode(message)
+        if len(payload) > self._max_bytes:
+            raise MessageTooLarge(len(payload), self._max_bytes)
+        return payload
+
+    def seal(self, message: Mapping[str, Any]) -> Envelope:
+        """An envelope for receivers of this process."""
+        return Envelope(
+            self.encode(message),
+            self._serializer.decode,
+            time.monotonic() + self._expiry,
+            message["type"],
+        )
+
+    def arrived(self, payload: bytes, age: float = 0) -> Envelope:
+        """An envelope for bytes from a broker, sent ``age`` seconds ago.
+
+        Raises :class:`MessageDecodeError` here, once, instead of at every receiver.
+        """
+        return Envelope(
+            payload,
+            self._serializer.decode,
+            time.monotonic() + self._expiry - age,
+            self._serializer.decode(payload)["type"],
+        )

@@ -1,0 +1,158 @@
+"""The layer of one process: no broker, no configuration."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from fast_channels.exceptions import ChannelClosed, ChannelFull
+from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
+from fast_channels.layers._general import GeneralChannels
+from fast_channels.layers._local import DeliversLocally, LocalTable, count_refused, notify_all, put_all
+from fast_channels.layers._mailbox import Mailbox
+from fast_channels.layers._names import (
+    is_specific,
+    require_channel_name,
+    require_channel_prefix,
+    require_group_name,
+)
+from fast_channels.layers._workers import warn_if_one_of_several_workers
+from fast_channels.layers.base import BaseChannelLayer, ChannelCapacity
+from fast_channels.serializers import MsgpackSerializer
+from fast_channels.statistics import statistics
+from fast_channels.types import Message
+
+__all__ = ["InMemoryChannelLayer"]
+
+
+class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
+    """Channels and groups within one process, for development, tests and single-process servers.
+
+    Keeps the whole contract of :class:`BaseChannelLayer`, and more: a group has one total order,
+    the same for every member, and ``ChannelFull`` is exact. May be used from several threads and
+    event loops at once. Messages are encoded as a broker's layer would, so what Redis would
+    refuse is refused here, too.
+
+    Other processes are out of reach. A process that seems to be one of several workers of a
+    server logs a warning, once.
+
+    ``max_message_bytes``: the most that a message may take once encoded. ``group_expiry`` is
+    accepted because other layers have it, and does nothing: members stay until they leave.
+    """
+
+    def __init__(
+        self,
+        *,
+        expiry: float = 60,
+        group_expiry: float = 86400,
+        capacity: int = 100,
+        channel_capacity: ChannelCapacity | None = None,
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    ) -> None:
+        super().__init__(expiry=expiry, capacity=capacity, channel_capacity=channel_capacity)
+        self.group_expiry = group_expiry
+        self.max_message_bytes = max_message_bytes
+        self._codec = MessageCodec(
+            MsgpackSerializer(), expiry=expiry, max_message_bytes=max_message_bytes
+        )
+        # Guards the table, and makes the order of sends the same for every mailbox. Nothing of
+        # a receiver runs under it.
+        self._lock = threading.Lock()
+        self._table = LocalTable()
+        self._general = GeneralChannels(self._capacity_rules)
+
+    async def send(self, channel: str, message: Mapping[str, Any]) -> None:
+        require_channel_name(channel)
+        envelope = self._codec.seal(message)
+        with self._lock:
+            mailbox = self._find(channel)
+            if mailbox is not None and not mailbox.put(envelope):
+                raise ChannelFull(channel)
+        if mailbox is None:
+            statistics.count("channel.gone", f"a message to {channel!r}, which is not open")
+        else:
+            notify_all((mailbox,), asyncio.get_running_loop())
+
+    async def receive(self, channel: str) -> Message:
+        require_channel_name(channel)
+        if is_specific(channel):
+            specific = self._table.channels.get(channel)
+            if specific is None:
+                raise ChannelClosed(channel)
+            return await specific.receive()
+        with self._lock:
+            general = self._general.enter(channel)
+        try:
+            return await general.receive()
+        finally:
+            with self._lock:
+                self._general.leave(general)
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        mailbox = Mailbox()
+        await self.open_mailbox(mailbox, prefix)
+        return mailbox.name
+
+    async def open_mailbox(self, mailbox: Mailbox, prefix: str = "specific") -> None:
+        warn_if_one_of_several_workers()
+        require_channel_prefix(prefix)
+        with self._lock:
+            name = self._table.new_name(prefix.rstrip("."))
+            mailbox.open(name, self.get_capacity(name))
+            self._table.open(mailbox)
+
+    async def close_channel(self, channel: str) -> None:
+        require_channel_name(channel)
+        with self._lock:
+            mailbox = self._table.channels.get(channel)
+            if mailbox is not None:
+                self._table.close(mailbox, asyncio.get_running_loop())
+
+    async def group_add(self, group: str, channel: str) -> None:
+        require_group_name(group)
+        require_channel_name(channel)
+        with self._lock:
+            mailbox = self._find(channel)
+            if mailbox is not None:
+                self._table.join(group, mailbox)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        require_group_name(group)
+        require_channel_name(channel)
+        with self._lock:
+            mailbox = self._table.channels.get(channel) or self._general.get(channel)
+            if mailbox is not None:
+                self._table.leave(group, mailbox)
+                self._general.drop_if_unused(mailbox)
+
+    async def group_send(self, group: str, message: Mapping[str, Any]) -> None:
+        require_group_name(group)
+        envelope = self._codec.seal(message)
+        with self._lock:
+            members = self._table.members(group)
+            refused = put_all(members, envelope)
+        for mailbox in refused:
+            count_refused(mailbox, group)
+        notify_all(members, asyncio.get_running_loop())
+
+    async def flush(self) -> None:
+        with self._lock:
+            for mailbox in (*self._table.channels.values(), *self._general):
+                mailbox.clear()
+                for group in tuple(mailbox.groups or ()):
+                    self._table.leave(group, mailbox)
+                self._general.drop_if_unused(mailbox)
+
+    async def close(self) -> None:
+        """Close every channel, whichever event loop opened it."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            for mailbox in (*self._table.channels.values(), *self._general):
+                self._table.close(mailbox, loop)
+                self._general.drop_if_unused(mailbox)
+
+    def _find(self, channel: str) -> Mailbox | None:
+        """The mailbox of a channel; None for a specific one that is not open."""
+        if is_specific(channel):
+            return self._table.channels.get(channel)
+        return self._general.find_or_create(channel)
