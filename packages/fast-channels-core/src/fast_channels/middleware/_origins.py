@@ -82,7 +82,7 @@ def parse_origin(text: str) -> Origin | None:
 def parse_pattern(text: str) -> OriginPattern:
     """A pattern as it was configured; raises ``ValueError`` that says how to write it."""
     scheme, separator, rest = text.rpartition("://")
-    scheme = scheme.lower()
+    scheme, subdomains, rest = scheme.lower(), rest.startswith("."), rest.removeprefix(".")
     if separator and not _SCHEME.fullmatch(scheme):
         raise _malformed(text, f"{scheme!r} is not a scheme")
     if scheme in ("ws", "wss"):
@@ -94,8 +94,7 @@ def parse_pattern(text: str) -> OriginPattern:
         raise _malformed(text, "a dot in front of the host is the wildcard for subdomains")
     if rest.count(":") > 1 and not rest.startswith("["):
         raise _malformed(text, "an IPv6 address is written in brackets")
-    subdomains = rest.startswith(".")
-    authority = parse_authority(_ascii(text, rest.removeprefix(".")))
+    authority = parse_authority(_ascii(text, rest))
     if authority is None:
         raise _malformed(text, "there is no valid host and port in it")
     host, port = authority
