@@ -3,7 +3,13 @@
 try:
     from fast_channels_testing import (
         ApplicationCommunicator,
+        ApplicationEnded,
+        CommunicatorTimeout,
         HttpCommunicator,
+        HttpResponse,
+        HttpResponseStart,
+        UnexpectedFrame,
+        WebsocketClosed,
         WebsocketCommunicator,
     )
 except ModuleNotFoundError as _error:
@@ -17,4 +23,14 @@ except ModuleNotFoundError as _error:
         name="fast_channels_testing",
     ) from None
 
-__all__ = ["ApplicationCommunicator", "HttpCommunicator", "WebsocketCommunicator"]
+__all__ = [
+    "ApplicationCommunicator",
+    "ApplicationEnded",
+    "CommunicatorTimeout",
+    "HttpCommunicator",
+    "HttpResponse",
+    "HttpResponseStart",
+    "UnexpectedFrame",
+    "WebsocketClosed",
+    "WebsocketCommunicator",
+]

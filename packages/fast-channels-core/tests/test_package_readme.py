@@ -1,0 +1,46 @@
+import asyncio
+import json
+import re
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, cast
+
+from fast_channels.layers import close_channel_layers, unregister_channel_layer
+from fast_channels.types import ASGIApp, Scope
+
+Frames = asyncio.Queue[MutableMapping[str, Any]]
+
+
+def example() -> ASGIApp:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(code, names)
+    return cast(ASGIApp, names["application"])
+
+
+async def test_the_example_of_the_readme_is_a_chat_room() -> None:
+    application = example()
+    clients: list[tuple[Frames, Frames, asyncio.Task[None]]] = []
+    try:
+        for _ in range(2):
+            to_application: Frames = asyncio.Queue()
+            from_application: Frames = asyncio.Queue()
+            scope: Scope = {"type": "websocket", "path": "/", "headers": [], "subprotocols": []}
+            to_application.put_nowait({"type": "websocket.connect"})
+            running = application(scope, to_application.get, from_application.put)
+            task = asyncio.ensure_future(running)
+            clients.append((to_application, from_application, task))
+            assert (await from_application.get())["type"] == "websocket.accept"
+
+        clients[0][0].put_nowait({"type": "websocket.receive", "text": '"hello"'})
+        for _, from_application, _ in clients:
+            frame = await from_application.get()
+            assert json.loads(frame["text"]) == {"said": "hello"}
+
+        for to_application, _, task in clients:
+            to_application.put_nowait({"type": "websocket.disconnect", "code": 1000})
+            await task
+    finally:
+        await close_channel_layers()
+        unregister_channel_layer("default")
