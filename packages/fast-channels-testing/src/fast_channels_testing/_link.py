@@ -1,0 +1,214 @@
+"""What stands between a test and the application: one task, two queues, and what went wrong.
+
+A communicator holds its link, and nothing in a link refers to the communicator. So an abandoned
+communicator is noticed at once, while the application's task lives on in its link.
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from fast_channels.exceptions import ConnectionStateError
+from fast_channels.types import ASGIApp, Message, Scope
+from fast_channels_testing._rules import ServerRules, as_event
+from fast_channels_testing._stack import waiting_point
+from fast_channels_testing._transcript import Transcript
+from fast_channels_testing._websocket_rules import ClientDisconnected
+from fast_channels_testing.exceptions import ApplicationEnded, CommunicatorTimeout
+
+# Frames that an application may send ahead of its reader before every further one gives the
+# event loop a turn: an application that streams without ever waiting must not stop the test.
+_SENT_AHEAD = 100
+
+
+class Signal:
+    """Wakes whoever waits for a change; each looks for itself what has changed."""
+
+    def __init__(self) -> None:
+        # In the order of their coming, which a set would not keep.
+        self._waiters: dict[asyncio.Future[None], None] = {}
+
+    def notify(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters[waiter] = None
+        try:
+            await waiter
+        finally:
+            del self._waiters[waiter]
+
+
+class Link:
+    """Runs one application for one connection; also the `TestingProbe` of its consumers."""
+
+    def __init__(self, application: ASGIApp, rules: ServerRules, *, raise_errors: bool) -> None:
+        self.output: deque[Message] = deque()
+        self.errors: deque[BaseException] = deque()
+        """What the application raised and the test has not been told yet."""
+        self.task: asyncio.Task[None] | None = None
+        self.ending = ""
+        """How the application ended, in words; empty while it runs."""
+        self.stopped = False
+        self.raise_errors = raise_errors
+        self._application = application
+        self._rules = rules
+        self._input: deque[Message] = deque()
+        self._final_given = False
+        self._input_changed = Signal()
+        self._changed = Signal()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._transcript = Transcript()
+        self._reported: list[BaseException] = []
+        self._consumers: list[tuple[object, asyncio.Task[None]]] = []
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.ending)
+
+    # The task
+
+    def start(self, scope: Scope) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+            # A server does not share the test's context variables either.
+            self.task = loop.create_task(
+                self._run(scope), name="application under test", context=contextvars.Context()
+            )
+            self.task.add_done_callback(self._task_done)
+        elif self._loop is not loop:
+            raise ConnectionStateError(
+                "this communicator runs its application on another event loop; "
+                "create it in the test, or in a fixture of the test's loop scope"
+            )
+
+    def stop(self) -> None:
+        self.stopped = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def abandon(self) -> None:
+        """Stop from wherever garbage is collected, which may be any thread, at any time."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.stop)
+
+    async def _run(self, scope: Scope) -> None:
+        # The end is noted in here, not by a callback of the task: that would come one turn of the
+        # event loop after the task is done, and a test that looks in between would be told a lie.
+        try:
+            await self._application(scope, self.receive, self.send)
+        except ClientDisconnected:
+            # An application may let it pass: servers take it as a normal end.
+            self._end("returned, as its client was gone")
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            self.application_error(exc)
+            self._end(f"raised {type(exc).__name__}: {exc}")
+        else:
+            self._end("returned")
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        # Cancelled, perhaps before it ran at all.
+        self._end("was cancelled")
+
+    def _end(self, how: str) -> None:
+        if not self.ending:
+            self.ending = how
+            self._rules.application_ended()
+            self._reported.clear()
+            self._changed.notify()
+
+    # The application's side
+
+    async def receive(self) -> Message:
+        """The ``receive`` that the application is given."""
+        while not self._input:
+            if (final := self._rules.final_event) is not None:
+                if self._final_given:
+                    # One that reads on and on must not keep the event loop to itself.
+                    await asyncio.sleep(0)
+                self._final_given = True
+                return dict(final)
+            await self._input_changed.wait()
+        return self._input.popleft()
+
+    async def send(self, event: MutableMapping[str, Any]) -> None:
+        """The ``send`` that the application is given."""
+        visible = self._rules.application_sent(as_event(event, "to the server"))
+        if visible is not None:
+            self._transcript.from_application(visible)
+            self.output.append(visible)
+        self._changed.notify()
+        self._input_changed.notify()
+        if len(self.output) > _SENT_AHEAD:
+            await asyncio.sleep(0)
+
+    def application_started(self, consumer: object, task: asyncio.Task[None]) -> None:
+        self._consumers.append((consumer, task))
+
+    def application_error(self, exc: BaseException) -> None:
+        # One exception may come twice: from the handler, then out of the application.
+        if isinstance(exc, asyncio.CancelledError) or any(exc is seen for seen in self._reported):
+            return
+        self._reported.append(exc)
+        self._transcript.application_error(exc)
+        if self.raise_errors:
+            self.errors.append(exc)
+        self._changed.notify()
+
+    # The test's side
+
+    def push(self, event: MutableMapping[str, Any]) -> None:
+        """Hand an event to the application, which must not have ended."""
+        message = as_event(event, "to the application")
+        if self.ended:
+            raise ApplicationEnded(f"{message['type']!r} cannot be sent: {self._whereabouts()}")
+        self._transcript.to_application(message)
+        if self._rules.client_sent(message):
+            self._input.append(message)
+        self._input_changed.notify()
+        self._changed.notify()
+
+    async def until(self, ready: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait for the test's side; tell whether it became ready in time."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not ready():
+                    await self._changed.wait()
+        except TimeoutError:
+            # It may have become ready in the very turn in which the time ran out.
+            return ready()
+        return True
+
+    def raise_error(self) -> None:
+        """Raise the oldest error of the application that the test has not seen, if any."""
+        if self.errors:
+            raise self.errors.popleft()
+
+    def timeout_error(self, awaited: str, timeout: float | None) -> CommunicatorTimeout:
+        return CommunicatorTimeout(
+            f"{awaited} did not come within {timeout} s; the application was left running\n"
+            f"{self._whereabouts()}"
+        )
+
+    def ended_error(self, awaited: str) -> ApplicationEnded:
+        return ApplicationEnded(f"{awaited} cannot come any more\n{self._whereabouts()}")
+
+    def _whereabouts(self) -> str:
+        lines = [str(self._transcript), "where the application is:"]
+        if self.ending:
+            lines.append(f"  application: it {self.ending}")
+        elif self.task is not None:
+            lines.append(f"  application: {waiting_point(self.task)}")
+        lines += [
+            f"  {type(consumer).__name__}: {waiting_point(task)}"
+            for consumer, task in self._consumers
+        ]
+        return "\n".join(lines)

@@ -1,0 +1,209 @@
+"""`ApplicationCommunicator`: drives any ASGI application, event by event."""
+
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+
+from fast_channels.types import ASGIApp, Message, Scope
+from fast_channels_testing._link import Link
+from fast_channels_testing._rules import PassThrough, ServerRules
+
+__all__ = ["Application", "ApplicationCommunicator", "ConsumerClass"]
+
+_PROBE_EXTENSION = "fast_channels.testing"
+_STOP_TIMEOUT = 1.0
+_END_AFTER_STOP = "the end of the application, although it was cancelled,"
+
+
+@runtime_checkable
+class ConsumerClass(Protocol):
+    """A class that makes its own ASGI application, as consumers do."""
+
+    def as_asgi(self) -> ASGIApp:
+        """Return the application."""
+        ...
+
+
+Application: TypeAlias = ASGIApp | ConsumerClass
+"""What a communicator runs: an ASGI application, or a consumer class as it is."""
+
+
+class ApplicationCommunicator:
+    """Runs an ASGI application in one task and exchanges events with it.
+
+    The task starts with the first call that sends or waits, or with ``start()``, in an empty
+    context, as under a server. It belongs to the communicator: end it with ``wait``, ``stop`` or
+    ``async with``. One that is dropped while its application runs gives a `ResourceWarning`.
+
+    No wait ends the application. Where ``timeout`` is over (in seconds; ``None`` waits for ever),
+    `CommunicatorTimeout` shows the frames so far and the lines at which the application waits.
+
+    What the application raises is raised, the same exception object, from whichever call
+    waits for it, or from the next call. That includes an exception in a consumer's handler, which
+    a consumer passes to its ``on_error`` and not to the server. With
+    ``raise_app_exceptions=False`` nothing is raised, so that a test sees what a client sees.
+
+    This class sends and takes any event, valid or not. The subclasses check what the application
+    sends, as a server would.
+    """
+
+    scope: dict[str, Any]
+    """What the application is given. Add to it before the first call, such as a ``"user"``."""
+
+    def __init__(
+        self, application: Application, scope: Scope, *, raise_app_exceptions: bool = True
+    ) -> None:
+        self._link = Link(
+            _as_asgi(application), self._server_rules(), raise_errors=raise_app_exceptions
+        )
+        extensions: MutableMapping[str, Any] = scope.get("extensions") or {}
+        self.scope = {**scope, "extensions": {**extensions, _PROBE_EXTENSION: self._link}}
+
+    def _server_rules(self) -> ServerRules:
+        return PassThrough()
+
+    def start(self) -> None:
+        """Start the application now, on the running event loop. Twice does nothing."""
+        self._link.start(self.scope)
+
+    async def send_input(self, message: MutableMapping[str, Any]) -> None:
+        """Hand an event to the application; `ApplicationEnded` if there is none to take it."""
+        self.start()
+        self._link.raise_error()
+        self._link.push(message)
+
+    async def receive_output(self, timeout: float | None = 1) -> Message:
+        """Return the next event that the application sent; `ApplicationEnded` if none can come."""
+        if not await self._output(timeout):
+            raise self._link.ended_error("an event from the application")
+        return self._link.output.popleft()
+
+    async def receive_nothing(self, timeout: float = 0.1, interval: float = 0.01) -> bool:
+        """Tell whether the application sent nothing for ``timeout`` seconds.
+
+        Returns as soon as that is known; ``interval`` is accepted and not needed.
+        """
+        self.start()
+        link = self._link
+        await link.until(lambda: bool(link.output or link.errors) or link.ended, timeout)
+        link.raise_error()
+        return not link.output
+
+    async def wait(self, timeout: float | None = 1) -> None:
+        """Wait until the application has ended by itself, and raise what it raised."""
+        self.start()
+        ended = await self._link.until(lambda: self._link.ended, timeout)
+        self._link.raise_error()
+        if not ended:
+            raise self._link.timeout_error("the end of the application", timeout)
+
+    def stop(self, exceptions: bool = True, *, timeout: float | None = 1) -> Awaitable[None]:
+        """Cancel the application; awaiting the result waits until it has ended.
+
+        ``exceptions`` says whether to raise what the application raised, before it was
+        cancelled or in its clean-up.
+        """
+        self._link.stop()
+        if exceptions:
+            self._link.raise_error()
+        return _Awaitable(lambda: self._stopped(exceptions, timeout))
+
+    async def _stopped(self, exceptions: bool, timeout: float | None) -> None:
+        link = self._link
+        ended = link.task is None or await link.until(lambda: link.ended, timeout)
+        if exceptions:
+            link.raise_error()
+        else:
+            link.errors.clear()
+        if not ended:
+            raise link.timeout_error(_END_AFTER_STOP, timeout)
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is None:
+            try:
+                await self._leave()
+            except BaseException as error:
+                await self._stop_behind(error)
+                raise
+            await self.stop()
+        else:
+            await self._stop_behind(exc)
+
+    async def _leave(self) -> None:
+        """End the connection as a client would; here there is no such way."""
+
+    async def _stop_behind(self, error: BaseException) -> None:
+        """Stop, and tell in notes of the error under way what would otherwise be lost."""
+        link = self._link
+        link.stop()
+        if not await link.until(lambda: link.ended, _STOP_TIMEOUT):
+            error.add_note(str(link.timeout_error(_END_AFTER_STOP, _STOP_TIMEOUT)))
+        for unseen in link.errors:
+            error.add_note(f"the application also raised {unseen!r}")
+        link.errors.clear()
+
+    async def _output(self, timeout: float | None) -> bool:
+        """Wait for an unread event; False if the application has ended without one."""
+        link = self._link
+        await self._expect(
+            lambda: bool(link.output) or link.ended, timeout, "an event from the application"
+        )
+        return bool(link.output)
+
+    async def _expect(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+        self.start()
+        link = self._link
+        in_time = await link.until(lambda: bool(link.errors) or ready(), timeout)
+        link.raise_error()
+        if not in_time:
+            raise link.timeout_error(what, timeout)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} for {self.scope.get('path') or self.scope.get('type')!r}>"
+
+    def __del__(self) -> None:
+        link: Link | None = getattr(self, "_link", None)
+        if link is None or link.stopped:
+            return
+        if link.task is not None and not link.ended:
+            link.abandon()
+            problem = "while its application was running"
+        elif link.errors:
+            problem = f"and the test never saw {link.errors[0]!r}"
+        else:
+            return
+        warnings.warn(
+            f"{self!r} was dropped {problem}; end it with disconnect(), wait(), stop() or "
+            "'async with'",
+            ResourceWarning,
+            source=self,
+            stacklevel=2,
+        )
+
+
+class _Awaitable:
+    """Makes its coroutine only when awaited: not awaiting it is allowed."""
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._make = make
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._make().__await__()
+
+
+def _as_asgi(application: Application) -> ASGIApp:
+    if isinstance(application, ConsumerClass):
+        return application.as_asgi()
+    if not callable(application):
+        raise TypeError(f"expected an ASGI application or a consumer class, got {application!r}")
+    return application

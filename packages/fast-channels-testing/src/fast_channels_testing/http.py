@@ -1,0 +1,138 @@
+"""`HttpCommunicator`: one HTTP request for tests, with no socket."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from fast_channels.exceptions import ConnectionStateError
+from fast_channels_testing._http_rules import HttpRules
+from fast_channels_testing._response import HttpResponse, HttpResponseStart
+from fast_channels_testing._rules import ServerRules, body_bytes, header_list
+from fast_channels_testing._scope import HeadersInput, connection_scope
+from fast_channels_testing.application import Application, ApplicationCommunicator
+
+__all__ = ["HttpCommunicator", "HttpResponse", "HttpResponseStart"]
+
+
+class HttpCommunicator(ApplicationCommunicator):
+    """Makes one request; returns the response whole, or in pieces as they come.
+
+    ``path`` may have a query string. ``body`` is sent as the whole body by the first call that
+    waits for the response, unless ``send_request`` was used. See `ApplicationCommunicator` for
+    waits, timeouts and errors, and for what it does to be ended: ``get_response`` is enough.
+
+    What the application sends is checked as a server does: an event out of order, or a body that
+    is not as long as its content-length, raises RuntimeError in the application.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: HeadersInput | None = None,
+        *,
+        cookies: Mapping[str, str] | None = None,
+        raise_app_exceptions: bool = True,
+    ) -> None:
+        method = method.upper()
+        self._rules = HttpRules(method)
+        self._body = body
+        self._requested = False
+        self._request_complete = False
+        self._response_start: HttpResponseStart | None = None
+        scope = connection_scope("http", path, headers, cookies)
+        # As uvicorn has it: sending to a client that is gone does nothing, it does not raise.
+        scope["asgi"]["spec_version"] = "2.3"
+        scope["scheme"] = "http"
+        scope["method"] = method
+        super().__init__(application, scope, raise_app_exceptions=raise_app_exceptions)
+
+    def _server_rules(self) -> ServerRules:
+        return self._rules
+
+    async def send_request(self, body: bytes = b"", *, more_body: bool = False) -> None:
+        """Send a piece of the request's body, the last one unless ``more_body``."""
+        if self._request_complete:
+            raise ConnectionStateError("the request was already sent to its end")
+        await self.send_input({"type": "http.request", "body": body, "more_body": more_body})
+        self._requested = True
+        self._request_complete = not more_body
+
+    async def get_response(self, timeout: float | None = 1) -> HttpResponse:
+        """Return the whole response, or what is left of it, after the application has ended.
+
+        A real client has the response earlier than that where the application goes on working
+        afterwards; to see that, use ``get_response_start`` and ``receive_body_chunk``.
+        """
+        await self._request()
+        await self._expect(
+            lambda: self._link.ended, timeout, "the whole response and the application's end"
+        )
+        start = await self.get_response_start()
+        body = b"".join([chunk async for chunk in self.iter_body()])
+        return HttpResponse(status=start["status"], headers=start["headers"], body=body)
+
+    async def get_response_start(self, timeout: float | None = 1) -> HttpResponseStart:
+        """Return status and headers as soon as the application has sent them.
+
+        With ``raise_app_exceptions=False`` an application that ends before is a 500, which is
+        what its server makes of it.
+        """
+        await self._request()
+        if self._response_start is None:
+            if await self._output(timeout):
+                event = self._link.output.popleft()
+                self._response_start = HttpResponseStart(
+                    status=event["status"], headers=header_list(event)
+                )
+            elif self._link.raise_errors:
+                raise self._link.ended_error("the start of the response")
+            else:
+                self._response_start = HttpResponseStart(status=500, headers=[])
+        return self._response_start
+
+    async def receive_body_chunk(self, timeout: float | None = 1) -> bytes:
+        """Return the next piece of the response's body; ``b""`` at its end.
+
+        Raises `ApplicationEnded` where the application ended before the body did: its client
+        sees the connection break.
+        """
+        await self.get_response_start(timeout)
+        rules, link = self._rules, self._link
+        while True:
+            await self._expect(
+                lambda: bool(link.output) or rules.complete or link.ended,
+                timeout,
+                "a piece of the response's body",
+            )
+            if not link.output:
+                break
+            if chunk := body_bytes(link.output.popleft()):
+                return chunk
+        if rules.started and not rules.complete:
+            raise link.ended_error("the rest of the response")
+        return b""
+
+    async def iter_body(self, timeout: float | None = 1) -> AsyncIterator[bytes]:
+        """Yield the pieces of the response's body; ``timeout`` is for each of them."""
+        while chunk := await self.receive_body_chunk(timeout):
+            yield chunk
+
+    async def disconnect(self, timeout: float | None = 1) -> None:
+        """Leave, as a client that closes its connection, and wait for the application to end.
+
+        An application that reads gets ``http.disconnect``; one that sends is not told.
+        """
+        if self._link.task is None:
+            return
+        if not self._link.ended:
+            self._link.push({"type": "http.disconnect"})
+        await self.wait(timeout)
+
+    async def _leave(self) -> None:
+        await self.disconnect()
+
+    async def _request(self) -> None:
+        # An application may answer, and end, without having read the request.
+        if not self._requested and not self._link.ended:
+            await self.send_request(self._body)

@@ -1,0 +1,182 @@
+"""`WebsocketCommunicator`: a WebSocket client for tests, with no socket."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fast_channels.exceptions import ConnectionStateError
+from fast_channels.types import Message
+from fast_channels_testing._response import HttpResponse
+from fast_channels_testing._rules import ServerRules
+from fast_channels_testing._scope import HeadersInput, connection_scope
+from fast_channels_testing._websocket_rules import WebsocketRules
+from fast_channels_testing.application import Application, ApplicationCommunicator
+from fast_channels_testing.exceptions import UnexpectedFrame, WebsocketClosed
+
+__all__ = ["WebsocketCommunicator"]
+
+# The upgrade request of RFC 6455 section 1.3, with its own sample key.
+_UPGRADE_HEADERS = (
+    (b"connection", b"Upgrade"),
+    (b"upgrade", b"websocket"),
+    (b"sec-websocket-version", b"13"),
+    (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+)
+_SUBPROTOCOL_HEADER = b"sec-websocket-protocol"
+
+
+class WebsocketCommunicator(ApplicationCommunicator):
+    """Connects to a WebSocket application and sees what a real client would see.
+
+    ``path`` may have a query string. ``spec_version`` is that of ``scope["asgi"]``. See
+    `ApplicationCommunicator` for waits, timeouts and errors.
+
+    What the application sends is checked as a server does: an event out of order raises
+    RuntimeError in the application, and sending to a client that is gone raises OSError there.
+
+    With ``async with`` the application starts at once and ``connect`` is the test's to call. At the
+    end of the block the client disconnects, and the application must end within a second.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        path: str,
+        headers: HeadersInput | None = None,
+        subprotocols: Sequence[str] | None = None,
+        spec_version: str | None = None,
+        *,
+        cookies: Mapping[str, str] | None = None,
+        raise_app_exceptions: bool = True,
+    ) -> None:
+        self._rules = WebsocketRules()
+        upgrade = list(_UPGRADE_HEADERS)
+        if subprotocols:
+            upgrade.append((_SUBPROTOCOL_HEADER, ", ".join(subprotocols).encode("ascii")))
+        scope = connection_scope("websocket", path, headers, cookies, extra_headers=upgrade)
+        scope["asgi"]["spec_version"] = spec_version or "2.4"
+        scope["scheme"] = "ws"
+        scope["subprotocols"] = (
+            _offered(scope["headers"]) if subprotocols is None else list(subprotocols)
+        )
+        scope["extensions"]["websocket.http.response"] = {}
+        super().__init__(application, scope, raise_app_exceptions=raise_app_exceptions)
+
+    def _server_rules(self) -> ServerRules:
+        return self._rules
+
+    @property
+    def handshake_response(self) -> HttpResponse | None:
+        """The HTTP answer to the handshake: 101, a refusal, or None as long as there is none.
+
+        A refusal is 403, what the application sent as a denial response, or 500 where it ended
+        without an answer. A browser does not show it to scripts; other clients do.
+        """
+        return self._rules.handshake
+
+    async def connect(self, timeout: float | None = 1) -> tuple[bool, str | int | None]:
+        """Open the connection; return ``(True, subprotocol)`` or ``(False, close code)``.
+
+        The code of a refused handshake is 1006, whatever code the application closed with: no
+        client is ever told that one. An application that wants its code to arrive accepts first.
+        `handshake_response` has the HTTP side. After a timeout, another call goes on waiting.
+        """
+        rules = self._rules
+        if not rules.requested:
+            await self.send_input({"type": "websocket.connect"})
+        elif rules.handshake is not None:
+            raise ConnectionStateError("connect() was called before and got its answer")
+        await self._expect(
+            lambda: rules.handshake is not None or rules.closed is not None,
+            timeout,
+            "the answer to the handshake",
+        )
+        output = self._link.output
+        if rules.accepted:
+            return True, output.popleft().get("subprotocol")
+        if self._link.ended and not output and self._link.raise_errors:
+            raise self._link.ended_error("the answer to the handshake")
+        output.clear()
+        return False, 1006
+
+    async def send_to(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Send one frame: exactly one of text and bytes. `WebsocketClosed` once it is closed."""
+        event: Message = {"type": "websocket.receive"}
+        match text_data, bytes_data:
+            case str(), None:
+                event["text"] = text_data
+            case None, bytes():
+                event["bytes"] = bytes_data
+            case _:
+                raise TypeError(
+                    "send_to() takes either text_data, a str, or bytes_data, bytes; "
+                    f"got {text_data=} and {bytes_data=}"
+                )
+        self._require_connected()
+        self._link.raise_error()
+        if self._rules.closed is not None:
+            raise self._closed_error()
+        await self.send_input(event)
+
+    async def send_json_to(self, data: Any) -> None:
+        """Send ``data`` as JSON in a text frame."""
+        await self.send_to(text_data=json.dumps(data))
+
+    async def receive_from(self, timeout: float | None = 1) -> str | bytes:
+        """Return the next frame's text or bytes; `WebsocketClosed` if there are no more.
+
+        A close frame of the application is one that ``receive_output`` returns as an event.
+        """
+        self._require_connected()
+        rules, output = self._rules, self._link.output
+        await self._expect(lambda: bool(output) or rules.closed is not None, timeout, "a frame")
+        if not output or (event := output.popleft())["type"] != "websocket.send":
+            raise self._closed_error()
+        data: str | bytes = event["bytes"] if event.get("text") is None else event["text"]
+        return data
+
+    async def receive_json_from(self, timeout: float | None = 1) -> Any:
+        """Return what the next frame, a text frame with JSON in it, stands for."""
+        frame = await self.receive_from(timeout)
+        if isinstance(frame, bytes):
+            raise UnexpectedFrame(f"expected JSON in a text frame, got the bytes {frame!r}")
+        try:
+            return json.loads(frame)
+        except json.JSONDecodeError as error:
+            raise UnexpectedFrame(f"expected JSON, got the text {frame!r}: {error}") from error
+
+    async def disconnect(
+        self, code: int = 1000, timeout: float | None = 1, *, reason: str = ""
+    ) -> None:
+        """Close the connection as the client and wait until the application has ended.
+
+        The application first gets the frames that were sent before. A client that leaves before
+        the handshake is complete has no code to give: the application sees 1006. Raises what the
+        application raised and the test has not been told.
+        """
+        rules, link = self._rules, self._link
+        if not rules.requested:
+            # There is no connection, so nobody to tell an application that was started.
+            await self.stop(timeout=timeout)
+            return
+        if rules.closed is None:
+            left = (code, reason) if rules.accepted else (1006, "")
+            link.push({"type": "websocket.disconnect", "code": left[0], "reason": left[1]})
+        await self.wait(timeout)
+
+    async def _leave(self) -> None:
+        await self.disconnect()
+
+    def _require_connected(self) -> None:
+        if self._rules.handshake is None and self._rules.closed is None:
+            raise ConnectionStateError("the WebSocket is not open: await connect() first")
+
+    def _closed_error(self) -> WebsocketClosed:
+        # An application that ended in the middle was closed by its server, abnormally.
+        code, reason = self._rules.closed or (1006, "")
+        return WebsocketClosed(code, reason, self._rules.ending)
+
+
+def _offered(headers: Sequence[tuple[bytes, bytes]]) -> list[str]:
+    values = [value.decode("latin-1") for name, value in headers if name == _SUBPROTOCOL_HEADER]
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
