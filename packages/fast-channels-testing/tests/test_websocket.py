@@ -1,0 +1,460 @@
+"""What the WebSocket client does and sees."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fast_channels.exceptions import ConnectionStateError
+from fast_channels.types import ASGIApp, Receive, Scope, Send
+from fast_channels_testing import (
+    ApplicationEnded,
+    CommunicatorTimeout,
+    UnexpectedFrame,
+    WebsocketClosed,
+    WebsocketCommunicator,
+)
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    assert await receive() == {"type": "websocket.connect"}
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        if event.get("text") == "boom":
+            raise KeyError("boom")
+        await send({**event, "type": "websocket.send"})
+
+
+def sends(*events: dict[str, Any]) -> ASGIApp:
+    """Return an application that sends this and then waits to be told that it is over."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        for event in events:
+            await send(event)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    return app
+
+
+ACCEPT = {"type": "websocket.accept"}
+
+
+async def test_text_bytes_and_json_there_and_back() -> None:
+    communicator = WebsocketCommunicator(echo, "/ws/chat/")
+    assert await communicator.connect() == (True, None)
+    await communicator.send_to("héllo")
+    await communicator.send_to(text_data="")
+    await communicator.send_to(bytes_data=b"\x00\xff")
+    await communicator.send_json_to({"message": ["hello", 1, None]})
+    assert await communicator.receive_from() == "héllo"
+    assert await communicator.receive_from() == ""
+    assert await communicator.receive_from() == b"\x00\xff"
+    assert await communicator.receive_json_from() == {"message": ["hello", 1, None]}
+    assert await communicator.receive_nothing(timeout=0.01)
+    await communicator.disconnect()
+
+
+async def test_the_context_manager_disconnects_and_the_application_ends() -> None:
+    events = list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while not events or events[-1] != "websocket.disconnect":
+            events.append((await receive())["type"])
+            if events == ["websocket.connect"]:
+                await send(ACCEPT)
+
+    async with WebsocketCommunicator(app, "/") as communicator:
+        await communicator.connect()
+        await communicator.send_to("x")
+    assert events == ["websocket.connect", "websocket.receive", "websocket.disconnect"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_connection_never_made_is_not_disconnected() -> None:
+    events = list[Any]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        events.append(await receive())
+
+    async with WebsocketCommunicator(app, "/"):
+        await asyncio.sleep(0)
+    await WebsocketCommunicator(app, "/").disconnect()
+    assert events == []
+
+
+# The scope
+
+
+async def test_the_scope_is_a_server_s() -> None:
+    scope = WebsocketCommunicator(
+        echo,
+        "/ws/caf%C3%A9/ü?q=1&next=%2Fa b",
+        headers=[("X-Token", "a"), (b"X-Token", b"b")],
+        subprotocols=["chat.v2", "chat.v1"],
+        cookies={"session": "abc", "theme": "dark"},
+    ).scope
+    assert scope["type"] == "websocket"
+    assert scope["asgi"] == {"version": "3.0", "spec_version": "2.4"}
+    assert scope["http_version"] == "1.1"
+    assert scope["scheme"] == "ws"
+    assert scope["path"] == "/ws/café/ü"
+    assert scope["raw_path"] == b"/ws/caf%C3%A9/%C3%BC"
+    assert scope["query_string"] == b"q=1&next=%2Fa%20b"
+    assert scope["root_path"] == ""
+    assert scope["client"] == ("127.0.0.1", 50000)
+    assert scope["server"] == ("testserver", 80)
+    assert scope["state"] == {}
+    assert scope["subprotocols"] == ["chat.v2", "chat.v1"]
+    assert scope["extensions"].keys() == {"websocket.http.response", "fast_channels.testing"}
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    assert [value for name, value in headers if name == b"x-token"] == [b"a", b"b"]
+    singles = dict(headers)
+    assert singles[b"host"] == b"testserver"
+    assert singles[b"upgrade"] == b"websocket"
+    assert singles[b"sec-websocket-protocol"] == b"chat.v2, chat.v1"
+    assert singles[b"cookie"] == b"session=abc; theme=dark"
+
+
+async def test_headers_may_be_a_mapping_and_replace_the_usual_ones() -> None:
+    headers = {"Host": "chat.example", "Sec-WebSocket-Protocol": "a, b"}
+    scope = WebsocketCommunicator(echo, "/", headers, spec_version="2.3").scope
+    assert [value for name, value in scope["headers"] if name == b"host"] == [b"chat.example"]
+    assert scope["subprotocols"] == ["a", "b"]
+    assert scope["asgi"]["spec_version"] == "2.3"
+
+
+async def test_each_scope_is_its_own() -> None:
+    first, second = (WebsocketCommunicator(echo, "/").scope for _ in range(2))
+    first["state"]["x"] = first["extensions"]["x"] = 1
+    assert "x" not in second["state"]
+    assert "x" not in second["extensions"]
+
+
+@pytest.mark.parametrize("path", ["", "ws/chat/", "ws://testserver/ws/"])
+def test_a_path_starts_with_a_slash(path: str) -> None:
+    with pytest.raises(ValueError, match="starts with '/', got"):
+        WebsocketCommunicator(echo, path)
+
+
+@pytest.mark.parametrize("cookies", [{"a": "1; admin=1"}, {"": "x"}, {"a=b": "c"}, {"a": "x\r\n"}])
+def test_a_cookie_that_would_be_cut_up_is_refused(cookies: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="it would be cut up"):
+        WebsocketCommunicator(echo, "/", cookies=cookies)
+
+
+def test_cookies_are_given_one_way() -> None:
+    with pytest.raises(ValueError, match="not both ways"):
+        WebsocketCommunicator(echo, "/", {"Cookie": "a=1"}, cookies={"b": "2"})
+
+
+# The handshake
+
+
+async def test_accept_with_subprotocol_and_headers() -> None:
+    accept = {**ACCEPT, "subprotocol": "chat", "headers": [(b"x-room", b"1")]}
+    async with WebsocketCommunicator(sends(accept), "/", subprotocols=["chat"]) as communicator:
+        assert communicator.handshake_response is None
+        assert await communicator.connect() == (True, "chat")
+        assert communicator.handshake_response == {
+            "status": 101,
+            "headers": [(b"x-room", b"1")],
+            "body": b"",
+        }
+
+
+async def test_a_refusal_is_1006_and_403_whatever_the_application_closed_with() -> None:
+    seen = list[Any]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.close", "code": 4403, "reason": "no"})
+        seen.append(await receive())
+        seen.append(await receive())
+
+    communicator = WebsocketCommunicator(app, "/")
+    assert await communicator.connect() == (False, 1006)
+    assert communicator.handshake_response == {"status": 403, "headers": [], "body": b""}
+    with pytest.raises(WebsocketClosed, match="the application refused the handshake") as caught:
+        await communicator.receive_from(timeout=3600)
+    assert (caught.value.code, caught.value.reason) == (1006, "")
+    with pytest.raises(WebsocketClosed):
+        await communicator.send_to("x")
+    await communicator.disconnect()
+    assert seen == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}] * 2
+
+
+async def test_a_denial_response_is_shown() -> None:
+    app = sends(
+        {"type": "websocket.http.response.start", "status": 401, "headers": [(b"x", b"y")]},
+        {"type": "websocket.http.response.body", "body": b"log ", "more_body": True},
+        {"type": "websocket.http.response.body", "body": b"in"},
+    )
+    async with WebsocketCommunicator(app, "/") as communicator:
+        assert await communicator.connect() == (False, 1006)
+        assert communicator.handshake_response == {
+            "status": 401,
+            "headers": [(b"x", b"y")],
+            "body": b"log in",
+        }
+
+
+async def test_connect_waits_for_a_denial_to_be_complete() -> None:
+    app = sends(
+        {"type": "websocket.http.response.start", "status": 401},
+        {"type": "websocket.http.response.body", "body": b"log ", "more_body": True},
+    )
+    async with WebsocketCommunicator(app, "/") as communicator:
+        with pytest.raises(CommunicatorTimeout, match="the answer to the handshake did not come"):
+            await communicator.connect(timeout=0.01)
+
+
+async def test_an_application_that_ends_without_an_answer() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+
+    with pytest.raises(ApplicationEnded, match="application: it returned"):
+        await WebsocketCommunicator(app, "/").connect()
+    communicator = WebsocketCommunicator(app, "/", raise_app_exceptions=False)
+    assert await communicator.connect() == (False, 1006)
+    assert communicator.handshake_response == {"status": 500, "headers": [], "body": b""}
+
+
+async def test_an_application_that_raises_in_the_handshake() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError("no such room")
+
+    with pytest.raises(LookupError, match="no such room"):
+        await WebsocketCommunicator(app, "/").connect()
+    communicator = WebsocketCommunicator(app, "/", raise_app_exceptions=False)
+    assert await communicator.connect() == (False, 1006)
+
+
+async def test_connect_goes_on_after_a_timeout_and_is_made_once() -> None:
+    accept = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert await receive() == {"type": "websocket.connect"}
+        await accept.wait()
+        await send(ACCEPT)
+        assert (await receive())["type"] == "websocket.disconnect"
+
+    communicator = WebsocketCommunicator(app, "/")
+    with pytest.raises(CommunicatorTimeout):
+        await communicator.connect(timeout=0.01)
+    accept.set()
+    assert await communicator.connect() == (True, None)
+    with pytest.raises(ConnectionStateError, match="called before"):
+        await communicator.connect()
+    await communicator.disconnect()
+
+
+async def test_there_is_no_sending_or_receiving_before_connect() -> None:
+    communicator = WebsocketCommunicator(echo, "/")
+    with pytest.raises(ConnectionStateError, match=r"await connect\(\) first"):
+        await communicator.send_to("x")
+    with pytest.raises(ConnectionStateError, match=r"await connect\(\) first"):
+        await communicator.receive_from()
+
+
+# Frames
+
+
+@pytest.mark.parametrize(
+    ("text", "data"), [(None, None), ("a", b"a"), (b"a", None), (None, "a"), (1, None)]
+)
+async def test_send_to_takes_one_text_or_bytes(text: Any, data: Any) -> None:
+    async with WebsocketCommunicator(echo, "/") as communicator:
+        await communicator.connect()
+        with pytest.raises(TypeError, match="either text_data, a str, or bytes_data, bytes"):
+            await communicator.send_to(text, data)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [({"bytes": b"{}"}, "expected JSON in a text frame"), ({"text": "{"}, "expected JSON, got")],
+)
+async def test_receive_json_from_says_what_came_instead(frame: Any, message: str) -> None:
+    async with WebsocketCommunicator(
+        sends(ACCEPT, {"type": "websocket.send", **frame}), "/"
+    ) as communicator:
+        await communicator.connect()
+        with pytest.raises(UnexpectedFrame, match=message):
+            await communicator.receive_json_from()
+
+
+async def test_a_close_of_the_application() -> None:
+    seen = list[Any]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await send({"type": "websocket.send", "text": "last words"})
+        await send({"type": "websocket.close", "code": 4001, "reason": "bye"})
+        seen.append(await receive())
+
+    communicator = WebsocketCommunicator(app, "/")
+    await communicator.connect()
+    with pytest.raises(WebsocketClosed):
+        await communicator.send_to("too late")
+    assert await communicator.receive_from() == "last words"
+    for _ in range(2):
+        with pytest.raises(WebsocketClosed, match="the application closed it") as caught:
+            await communicator.receive_from(timeout=3600)
+        assert (caught.value.code, caught.value.reason) == (4001, "bye")
+    await communicator.disconnect()
+    assert seen == [{"type": "websocket.disconnect", "code": 4001, "reason": "bye"}]
+
+
+async def test_a_close_can_be_read_as_an_event() -> None:
+    close = {"type": "websocket.close", "code": 1000}
+    async with WebsocketCommunicator(sends(ACCEPT, close), "/") as communicator:
+        await communicator.connect()
+        assert not await communicator.receive_nothing(timeout=3600)
+        assert await communicator.receive_output() == close
+
+
+async def test_an_application_that_just_returns_is_an_abnormal_close() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await send({"type": "websocket.send", "text": "one"})
+
+    communicator = WebsocketCommunicator(app, "/")
+    await communicator.connect()
+    assert await communicator.receive_from() == "one"
+    with pytest.raises(WebsocketClosed, match="ended without a close frame") as caught:
+        await communicator.receive_from(timeout=3600)
+    assert caught.value.code == 1006
+    await communicator.disconnect()
+
+
+async def test_without_raising_a_test_sees_what_a_client_sees_of_an_error() -> None:
+    communicator = WebsocketCommunicator(echo, "/", raise_app_exceptions=False)
+    await communicator.connect()
+    await communicator.send_to("boom")
+    with pytest.raises(WebsocketClosed) as caught:
+        await communicator.receive_from()
+    assert caught.value.code == 1006
+    await communicator.disconnect()
+
+
+@pytest.mark.parametrize("call", ["send_to", "receive_from", "receive_nothing", "disconnect"])
+async def test_an_error_of_the_application_reaches_every_kind_of_call(call: str) -> None:
+    communicator = WebsocketCommunicator(echo, "/")
+    await communicator.connect()
+    await communicator.send_to("boom")
+    if call == "send_to":
+        await asyncio.sleep(0)
+    with pytest.raises(KeyError, match="boom"):
+        await getattr(communicator, call)(*["x"] if call == "send_to" else [])
+    await communicator.disconnect()
+
+
+# The end
+
+
+async def test_disconnect_comes_after_the_frames_sent_before_it() -> None:
+    seen = list[Any]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        seen.extend([await receive(), await receive(), await receive()])
+
+    communicator = WebsocketCommunicator(app, "/")
+    await communicator.connect()
+    await communicator.send_to("a")
+    await communicator.send_to("b")
+    await communicator.disconnect(code=4000, reason="going")
+    assert [event.get("text") for event in seen[:2]] == ["a", "b"]
+    assert seen[2] == {"type": "websocket.disconnect", "code": 4000, "reason": "going"}
+
+
+async def test_a_client_that_leaves_in_the_handshake_has_no_code() -> None:
+    seen = list[Any]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend([await receive(), await receive()])
+        await send(ACCEPT)
+
+    communicator = WebsocketCommunicator(app, "/")
+    with pytest.raises(CommunicatorTimeout):
+        await communicator.connect(timeout=0.01)
+    await communicator.disconnect()
+    assert seen[1] == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+
+
+async def test_sending_to_a_client_that_is_gone_raises_oserror_in_the_application() -> None:
+    errors = list[BaseException]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await receive()
+        for kind in ("websocket.send", "websocket.close"):
+            try:
+                await send({"type": kind, "text": "x"})
+            except OSError as error:
+                errors.append(error)
+
+    communicator = WebsocketCommunicator(app, "/")
+    await communicator.connect()
+    await communicator.disconnect()
+    assert len(errors) == 2
+    # What it sent did not arrive, and a second disconnect has nothing to do.
+    with pytest.raises(WebsocketClosed, match="the client closed it"):
+        await communicator.receive_from()
+    await communicator.disconnect()
+
+
+async def test_that_oserror_may_pass_out_of_the_application() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await receive()
+        await send({"type": "websocket.send", "text": "x"})
+
+    communicator = WebsocketCommunicator(app, "/")
+    await communicator.connect()
+    await communicator.disconnect()
+
+
+async def test_disconnect_says_so_when_the_application_does_not_end() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await asyncio.Event().wait()
+
+    communicator = WebsocketCommunicator(app, "/")
+    await communicator.connect()
+    with pytest.raises(CommunicatorTimeout, match="the end of the application did not come"):
+        await communicator.disconnect(timeout=0.01)
+    await communicator.stop()
+
+
+async def test_an_application_that_reads_on_and_on_does_not_stop_the_test() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        while True:
+            await receive()
+
+    communicator = WebsocketCommunicator(app, "/")
+    await communicator.connect()
+    with pytest.raises(CommunicatorTimeout):
+        await communicator.disconnect(timeout=0.05)
+    await communicator.stop()
+
+
+async def test_the_raw_calls_know_the_same_connection() -> None:
+    communicator = WebsocketCommunicator(echo, "/")
+    await communicator.send_input({"type": "websocket.connect"})
+    assert await communicator.receive_output() == ACCEPT
+    await communicator.send_to("x")
+    assert await communicator.receive_output() == {"type": "websocket.send", "text": "x"}
+    await communicator.send_input({"type": "websocket.disconnect", "code": 1001})
+    await communicator.wait()
+    with pytest.raises(WebsocketClosed) as caught:
+        await communicator.receive_from()
+    assert caught.value.code == 1001
