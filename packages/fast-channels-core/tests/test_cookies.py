@@ -32,6 +32,7 @@ from fast_channels._cookies import parse_cookies
         (b'json={"a":1}', {"json": '{"a":1}'}),
         # The second byte of this UTF-8 letter is a no-break space in Latin-1.
         ("name=voilà".encode(), {"name": "voil\xc3\xa0"}),
+        ("voilà=1".encode(), {"voil\xc3\xa0": "1"}),
         (b"a=\xff\x00\x85", {"a": "\xff\x00\x85"}),
     ],
 )

@@ -304,6 +304,16 @@ def _nested(depth: int) -> list[Any]:
 
 
 @BOTH
+def test_dicts_count_as_nesting_too(serializer: MessageSerializer) -> None:
+    message: dict[str, Any] = {"type": "a"}
+    for _ in range(199):
+        message = {"type": "a", "in": message}
+    assert serializer.decode(serializer.encode(message)) == message
+    with pytest.raises(InvalidMessageError, match="is nested deeper than 200 levels"):
+        serializer.encode({"type": "a", "in": message})
+
+
+@BOTH
 def test_nesting_has_a_limit(serializer: MessageSerializer) -> None:
     message = {"type": "a", "deep": _nested(199)}
     assert serializer.decode(serializer.encode(message)) == message
