@@ -1,0 +1,72 @@
+"""The command line of the demo: options, the address, a taken port, a quiet end.
+
+An application of your own does not need this file: ``uvicorn main:app`` serves it as well.
+"""
+
+import argparse
+import errno
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+
+class Server(uvicorn.Server):
+    """Prints the address once connections are accepted, and not before."""
+
+    def __init__(self, config: uvicorn.Config, address: str) -> None:
+        super().__init__(config)
+        self.address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            print(f"Chat is at {self.address} (Ctrl+C ends it)", flush=True)
+
+
+def port_number(value: str) -> int:
+    port = int(value)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, or the end of the program with a sentence about what is in the way."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            problem = f"Port {port} on {host} is taken by another program."
+        else:
+            problem = f"Cannot listen on {host}, port {port}: {error.strerror}."
+        hint = "Choose another port with --port, for example: --port 8081, or --port 0 for any."
+        raise SystemExit(f"{problem}\n{hint}") from None
+
+
+def serve(app: FastAPI) -> int:
+    """Serve ``app`` until Ctrl+C; the exit code."""
+    parser = argparse.ArgumentParser(description="Serve the chat demo.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", default=8080, type=port_number, help="port to listen on (%(default)s)"
+    )
+    options = parser.parse_args()
+
+    listener = listen(options.host, options.port)
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        ws_max_size=64 * 1024,
+        # Open sockets are closed at once; this bounds the wait for a handler that is stuck.
+        timeout_graceful_shutdown=5,
+    )
+    try:
+        Server(config, address).run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass  # the server passes Ctrl+C on when it has ended properly
+    print("Stopped.")
+    return 0

@@ -1,0 +1,124 @@
+"""What the integration tests share: the chat as a process of its own, and a real browser."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+import pytest_asyncio
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+CHAT = Path(__file__).parent.parent / "examples" / "chat" / "main.py"
+
+CHROMIUM_COMMANDS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+HOW_TO_GET_ONE = (
+    "no Chromium found; install one (Debian or Ubuntu: apt-get install chromium, "
+    "macOS: brew install --cask chromium) or set FAST_CHANNELS_CHROMIUM=/path/to/it"
+)
+CHROMIUM_OPTIONS = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+class Demo:
+    """The chat in a process of its own, reachable once it is constructed."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.command = [sys.executable, str(CHAT), "--port"]
+        self.process = subprocess.Popen(
+            [*self.command, str(port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        # Nothing but the end of the process can keep this line from coming.
+        self.greeting = self.process.stdout.readline()
+        if " http://" not in self.greeting:
+            self.process.kill()
+            rest = self.process.communicate()[0]
+            raise RuntimeError(f"the chat printed no address, but: {self.greeting}{rest}")
+        self.url = next(word for word in self.greeting.split() if word.startswith("http://"))
+        self.port = int(self.url.rpartition(":")[2])
+
+    def stop(self, signal_number: int = signal.SIGINT) -> tuple[int, str]:
+        """Send a signal, wait for the end, and return the exit code and the rest of the output."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        try:
+            output = self.process.communicate(timeout=30)[0]
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+        return self.process.returncode, output
+
+
+@pytest.fixture
+def start_demo() -> Iterator[Callable[..., Demo]]:
+    """Starts the chat, as often as the test calls it; ``port=0`` takes any free one."""
+    started: list[Demo] = []
+
+    def start(port: int = 0) -> Demo:
+        demo = Demo(port)
+        started.append(demo)
+        return demo
+
+    yield start
+    for demo in started:
+        if demo.process.returncode is None:
+            demo.stop(signal.SIGKILL)
+
+
+def browser_test_not_run(reason: str) -> NoReturn:
+    if os.environ.get("FAST_CHANNELS_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def find_chromium() -> str:
+    chosen = os.environ.get("FAST_CHANNELS_CHROMIUM")
+    for command in (chosen,) if chosen else CHROMIUM_COMMANDS:
+        if path := shutil.which(command):
+            return path
+    if chosen:
+        browser_test_not_run(f"FAST_CHANNELS_CHROMIUM={chosen} is not a program")
+    browser_test_not_run(HOW_TO_GET_ONE)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator["Browser"]:
+    """A headless Chromium, started once for each module that asks for it.
+
+    Its tests have to run in the module's event loop: pytest.mark.asyncio(loop_scope="module").
+    """
+    # Here, because only the browser tests need it.
+    from playwright.async_api import async_playwright
+
+    path = find_chromium()
+    options = list(CHROMIUM_OPTIONS)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        options.append("--no-sandbox")  # Chromium refuses to run as root with its sandbox
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=options)
+        yield browser
+        await browser.close()
