@@ -1,6 +1,7 @@
 """What the WebSocket client does and sees."""
 
 import asyncio
+import pickle
 from typing import Any
 
 import pytest
@@ -221,6 +222,14 @@ async def test_an_application_that_ends_without_an_answer() -> None:
     assert communicator.handshake_response == {"status": 500, "headers": [], "body": b""}
 
 
+async def test_a_denial_that_breaks_off_is_no_answer() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.http.response.start", "status": 401})
+
+    with pytest.raises(ApplicationEnded, match="the answer to the handshake cannot come"):
+        await WebsocketCommunicator(app, "/").connect()
+
+
 async def test_an_application_that_raises_in_the_handshake() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise LookupError("no such room")
@@ -305,6 +314,12 @@ async def test_a_close_of_the_application() -> None:
         assert (caught.value.code, caught.value.reason) == (4001, "bye")
     await communicator.disconnect()
     assert seen == [{"type": "websocket.disconnect", "code": 4001, "reason": "bye"}]
+
+
+def test_the_error_of_a_closed_connection_can_be_pickled() -> None:
+    error = WebsocketClosed(4001, "bye", "the application closed it")
+    copy: WebsocketClosed = pickle.loads(pickle.dumps(error))
+    assert (copy.code, copy.reason, str(copy)) == (4001, "bye", str(error))
 
 
 async def test_a_close_can_be_read_as_an_event() -> None:

@@ -109,6 +109,7 @@ class Link:
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exc:
+            # Also what a test tool raises past `except Exception`: it is the test's to see.
             self.application_error(exc)
             self._end(f"raised {type(exc).__name__}: {exc}")
         else:

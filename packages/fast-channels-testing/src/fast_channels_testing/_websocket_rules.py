@@ -31,6 +31,8 @@ class WebsocketRules:
         self.final_event: Message | None = None
         self.requested = False
         self.accepted = False
+        self.unanswered = False
+        """Whether the application ended without an answer to the handshake."""
         self.handshake: HttpResponse | None = None
         """The answer to the upgrade request, once it is complete."""
         self.closed: tuple[int, str] | None = None
@@ -68,6 +70,7 @@ class WebsocketRules:
     def application_ended(self) -> None:
         if self.closed is None:
             if not self.accepted:
+                self.unanswered = True
                 self.handshake = HttpResponse(status=500, headers=[], body=b"")
             self._close(1006, "", "the application ended without a close frame")
         self._client_gone = True

@@ -4,6 +4,8 @@ An error of the application is not among them: it reaches the test as the very e
 the application raised.
 """
 
+from typing import Self
+
 from fast_channels.exceptions import FastChannelsError
 
 __all__ = ["ApplicationEnded", "CommunicatorTimeout", "UnexpectedFrame", "WebsocketClosed"]
@@ -31,8 +33,13 @@ class WebsocketClosed(FastChannelsError, ConnectionError):
 
     def __init__(self, code: int, reason: str, explanation: str) -> None:
         super().__init__(f"the WebSocket is closed: {explanation} (code {code}, {reason=})")
+        self._explanation = explanation
         self.code = code
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, str, str]]:
+        # The default would call the class with the finished sentence.
+        return type(self), (self.code, self.reason, self._explanation)
 
 
 class UnexpectedFrame(FastChannelsError, AssertionError):

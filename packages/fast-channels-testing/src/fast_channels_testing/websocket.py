@@ -94,7 +94,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
         output = self._link.output
         if rules.accepted:
             return True, output.popleft().get("subprotocol")
-        if self._link.ended and not output and self._link.raise_errors:
+        if rules.unanswered and self._link.raise_errors:
             raise self._link.ended_error("the answer to the handshake")
         output.clear()
         return False, 1006
