@@ -15,7 +15,7 @@ __all__ = [
     "Receive",
     "Scope",
     "Send",
-    "TestingProbe",
+    "ConsumerProbe",
 ]
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -40,7 +40,7 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Header names, in lower case, and values as ASGI has them; a name may come more than once."""
 
 
-class TestingProbe(Protocol):
+class ConsumerProbe(Protocol):
     """What a test kit puts at ``scope["extensions"]["fast_channels.testing"]``.
 
     Consumers report to it what a server has no use for, so that a failing test can show

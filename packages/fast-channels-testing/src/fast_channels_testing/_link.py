@@ -45,7 +45,7 @@ class Signal:
 
 
 class Link:
-    """Runs one application for one connection; also the `TestingProbe` of its consumers."""
+    """Runs one application for one connection; also the `ConsumerProbe` of its consumers."""
 
     def __init__(self, application: ASGIApp, rules: ServerRules, *, raise_errors: bool) -> None:
         self.output: deque[Message] = deque()

@@ -25,7 +25,7 @@ from fast_channels.layers._local import DeliversLocally
 from fast_channels.layers._mailbox import Envelope
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.statistics import statistics
-from fast_channels.types import Event, Receive, TestingProbe
+from fast_channels.types import Event, Receive, ConsumerProbe
 
 if TYPE_CHECKING:
     from fast_channels.consumer.base import AsyncConsumer
@@ -296,9 +296,9 @@ class Connection:
         where = f"{client[0]}:{client[1]}" if client else "an unknown client"
         return f"{type(self._consumer).__qualname__} at {scope.get('path', '-')!r} for {where}"
 
-    def _probe(self) -> TestingProbe | None:
+    def _probe(self) -> ConsumerProbe | None:
         extensions = self._consumer.scope.get("extensions") or {}
-        return cast("TestingProbe | None", extensions.get("fast_channels.testing"))
+        return cast("ConsumerProbe | None", extensions.get("fast_channels.testing"))
 
     def _report(self, error: BaseException) -> None:
         if (probe := self._probe()) is not None:

@@ -8,7 +8,7 @@ current, and in its context. What does have to wait is left for the task to fini
 import asyncio
 
 # Documented for third-party task implementations ("Extending asyncio", Task lifetime support).
-from asyncio import _enter_task, _leave_task  # type: ignore[attr-defined]  # not in typeshed
+from asyncio import _enter_task, _leave_task
 from collections.abc import Awaitable, Generator
 from contextvars import Context
 from typing import Any

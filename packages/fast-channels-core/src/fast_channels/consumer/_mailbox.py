@@ -54,18 +54,18 @@ class ConnectionMailbox(Mailbox):
     async def put_client_event(self, event: Event) -> None:
         """Queue an event of the client; returns when the dispatch loop has taken it."""
         taken = self._taken = self._loop.create_future()
-        self._limit += 1
-        self._items.append(event)
+        self.limit += 1
+        self.items.append(event)
         self.notify(self._loop)
         await taken
 
     def take(self) -> Envelope | Event | None:
         """The next message or client event; None when there is none."""
-        items = self._items
+        items = self.items
         while items:
             item: Envelope | Event = items.popleft()
             if not isinstance(item, Envelope):
-                self._limit -= 1
+                self.limit -= 1
                 self.resume_reader()
                 return item
             if item.expires_at > time.monotonic():
@@ -81,12 +81,12 @@ class ConnectionMailbox(Mailbox):
         """Drop the oldest message of the layer; False when none waits."""
         client_events: list[Event] = []
         try:
-            while not isinstance(item := self._items.popleft(), Envelope):
+            while not isinstance(item := self.items.popleft(), Envelope):
                 client_events.append(item)
         except IndexError:
             return False
         finally:
-            self._items.extendleft(reversed(client_events))
+            self.items.extendleft(reversed(client_events))
         return True
 
     def _make_room(self) -> bool:
@@ -97,17 +97,17 @@ class ConnectionMailbox(Mailbox):
     def notify(self, loop: asyncio.AbstractEventLoop) -> None:
         if (
             self._write_now is not None
-            and self._waiters
+            and self.waiters
             and loop is self._loop
-            and len(self._items) == 1
-            and not self._waiters[0].done()
+            and len(self.items) == 1
+            and not self.waiters[0].done()
         ):
-            item = self._items[0]
+            item = self.items[0]
             if isinstance(item, Envelope) and item.frame is not None:
-                self._items.clear()
+                self.items.clear()
                 if self._write_now(item.frame):
                     return
-                self._items.appendleft(item)
+                self.items.appendleft(item)
         super().notify(loop)
 
     def wake(self) -> None:

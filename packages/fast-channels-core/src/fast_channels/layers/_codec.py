@@ -6,7 +6,7 @@ from typing import Any
 
 from fast_channels.exceptions import MessageTooLarge
 from fast_channels.layers._mailbox import Envelope
-from fast_channels.serializers import MessageSerializer
+from fast_channels.serializers import EncryptedSerializer, MessageSerializer
 
 DEFAULT_MAX_MESSAGE_BYTES = 1024 * 1024
 
@@ -14,7 +14,7 @@ DEFAULT_MAX_MESSAGE_BYTES = 1024 * 1024
 class MessageCodec:
     """Encodes once for all receivers, and refuses what the layer may not carry."""
 
-    __slots__ = ("_expiry", "_max_bytes", "_serializer")
+    __slots__ = ("_decode_known", "_encrypted", "_expiry", "_max_bytes", "_plain", "_serializer")
 
     def __init__(
         self, serializer: MessageSerializer, *, expiry: float, max_message_bytes: int
@@ -24,32 +24,37 @@ class MessageCodec:
                 f"max_message_bytes is {max_message_bytes!r}, expected a whole number of bytes"
             )
         self._serializer = serializer
+        # Receivers of this process share the plain bytes: what arrives is decrypted once.
+        self._encrypted = serializer if isinstance(serializer, EncryptedSerializer) else None
+        self._plain = serializer if self._encrypted is None else self._encrypted.inner
+        self._decode_known = self._plain.decode_known
         self._expiry = expiry
         self._max_bytes = max_message_bytes
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
         payload = self._serializer.encode(message)
-        if len(payload) > self._max_bytes:
-            raise MessageTooLarge(len(payload), self._max_bytes)
+        self._check_size(payload)
         return payload
 
     def seal(self, message: Mapping[str, Any]) -> Envelope:
-        """An envelope for receivers of this process."""
+        """An envelope for receivers of this process, which need no encryption."""
+        payload = self._plain.encode(message)
+        self._check_size(payload)
         return Envelope(
-            self.encode(message),
-            self._serializer.decode,
-            time.monotonic() + self._expiry,
-            message["type"],
+            payload, self._decode_known, time.monotonic() + self._expiry, message["type"]
         )
 
-    def arrived(self, payload: bytes, age: float = 0) -> Envelope:
+    def arrived(self, data: bytes, age: float = 0) -> Envelope:
         """An envelope for bytes from a broker, sent ``age`` seconds ago.
 
         Raises :class:`MessageDecodeError` here, once, instead of at every receiver.
         """
+        payload = data if self._encrypted is None else self._encrypted.decrypt(data)
+        message_type = self._plain.decode(payload)["type"]
         return Envelope(
-            payload,
-            self._serializer.decode,
-            time.monotonic() + self._expiry - age,
-            self._serializer.decode(payload)["type"],
+            payload, self._decode_known, time.monotonic() + self._expiry - age, message_type
         )
+
+    def _check_size(self, payload: bytes) -> None:
+        if len(payload) > self._max_bytes:
+            raise MessageTooLarge(len(payload), self._max_bytes)

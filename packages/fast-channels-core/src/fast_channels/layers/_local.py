@@ -74,7 +74,15 @@ class LocalTable:
 
 def put_all(mailboxes: Iterable[Mailbox], envelope: Envelope) -> list[Mailbox]:
     """Queue a message with every mailbox; those that refused it."""
-    return [mailbox for mailbox in mailboxes if not mailbox.put(envelope)]
+    refused: list[Mailbox] = []
+    for mailbox in mailboxes:
+        # Mailbox.put for each would say the same; this loop is what a fan-out costs.
+        items = mailbox.items
+        if len(items) < mailbox.limit:
+            items.append(envelope)
+        elif not mailbox.put(envelope):
+            refused.append(mailbox)
+    return refused
 
 
 def count_refused(mailbox: Mailbox, group: str) -> None:
@@ -85,7 +93,7 @@ def count_refused(mailbox: Mailbox, group: str) -> None:
 
 def notify_all(mailboxes: Iterable[Mailbox], loop: asyncio.AbstractEventLoop) -> None:
     for mailbox in mailboxes:
-        if mailbox.waiting:
+        if mailbox.waiters:
             mailbox.notify(loop)
 
 

@@ -56,92 +56,89 @@ class Mailbox:
     many must have filled every mailbox before that.
     """
 
-    __slots__ = ("_items", "_limit", "_waiters", "closed", "groups", "name")
+    __slots__ = ("closed", "groups", "items", "limit", "name", "waiters")
 
     def __init__(self) -> None:
         self.name = ""
         self.groups: set[str] | None = None
         """The groups that this channel is in; None until the first one."""
         self.closed = False
-        # Client events of a connection wait here too, as mappings.
-        self._items: deque[Any] = deque()
-        self._limit = 0
-        self._waiters: list[asyncio.Future[None]] = []
+        # Envelopes; in the mailbox of a connection also the client's events, as mappings.
+        self.items: deque[Any] = deque()
+        self.limit = 0
+        self.waiters: list[asyncio.Future[None]] = []
 
     def open(self, name: str, capacity: int) -> None:
         """Become the mailbox of a channel, for at most ``capacity`` messages."""
         self.name = name
-        self._limit = capacity
+        self.limit = capacity
 
     def __len__(self) -> int:
-        return len(self._items)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a task waits for a message."""
-        return bool(self._waiters)
+        return len(self.items)
 
     def put(self, envelope: Envelope) -> bool:
         """Queue a message; False when the mailbox is full or closed."""
-        if len(self._items) >= self._limit and not self._make_room():
+        if len(self.items) >= self.limit and not self._make_room():
             return False
-        self._items.append(envelope)
+        self.items.append(envelope)
         return True
 
     def _make_room(self) -> bool:
         if self.closed:
             return False
         self.drop_expired()
-        return len(self._items) < self._limit
+        return len(self.items) < self.limit
 
     def drop_expired(self) -> None:
-        items, now = self._items, time.monotonic()
+        items, now = self.items, time.monotonic()
         while items and isinstance(items[0], Envelope) and items[0].expires_at <= now:
             items.popleft()
 
     def notify(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake the longest waiting receiver; ``loop`` is the caller's running loop."""
-        waiters = self._waiters
+        waiters = self.waiters
         while waiters:
             waiter = waiters[0]
-            owner = waiter.get_loop()
-            if owner is not loop:
-                if not owner.is_closed():
-                    try:
-                        owner.call_soon_threadsafe(self.notify, owner)
-                    except RuntimeError:
-                        # Closed since: its tasks are gone, and this waiter with them.
-                        pass
-                    else:
-                        return
-                self._forget(waiter)
-                continue
-            self._forget(waiter)
-            if not waiter.done():
-                waiter.set_result(None)
+            if waiter.get_loop() is loop:
+                del waiters[0]
+                if not waiter.done():
+                    waiter.set_result(None)
+                    return
+            elif self._notify_elsewhere(waiter):
                 return
+
+    def _notify_elsewhere(self, waiter: asyncio.Future[None]) -> bool:
+        """Let the loop of a waiter do it; False when that loop has ended, its waiters with it."""
+        loop = waiter.get_loop()
+        try:
+            loop.call_soon_threadsafe(self.notify, loop)
+        except RuntimeError:
+            self._forget(waiter)
+            return False
+        return True
 
     def _forget(self, waiter: asyncio.Future[None]) -> None:
         try:
-            self._waiters.remove(waiter)
+            self.waiters.remove(waiter)
         except ValueError:
-            pass
+            pass  # It was woken, or another thread was quicker.
 
     async def wait(self) -> None:
         """Return when there may be something to take."""
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self.waiters.append(waiter)
+        # A sender of another thread may have come before the waiter was to be seen.
+        if self.items or self.closed:
+            self._forget(waiter)
+            return
         try:
-            # A sender of another thread may have come before the waiter was to be seen.
-            if not self._items and not self.closed:
-                await waiter
-        except asyncio.CancelledError:
-            # It was woken for a message that it will not take: somebody else may.
-            if waiter.done() and not waiter.cancelled() and self._items:
+            await waiter
+        except BaseException:
+            self._forget(waiter)
+            # It may have been woken for a message that it will not take: somebody else may.
+            if self.items:
                 self.notify(asyncio.get_running_loop())
             raise
-        finally:
-            self._forget(waiter)
 
     async def receive(self) -> Message:
         """The next message that has not expired, waiting for it.
@@ -149,7 +146,7 @@ class Mailbox:
         A message leaves the mailbox only when the caller is sure to have it: cancelling loses
         none. Raises :class:`ChannelClosed` when the channel is closed meanwhile.
         """
-        items = self._items
+        items = self.items
         while True:
             while items:
                 envelope = items.popleft()
@@ -161,14 +158,14 @@ class Mailbox:
             await self.wait()
 
     def clear(self) -> None:
-        self._items.clear()
+        self.items.clear()
 
     def close(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Take no more messages, drop those that wait, and let go every waiting receiver."""
         self.closed = True
-        self._limit = 0
-        self._items.clear()
-        for waiter in self._waiters.copy():
+        self.limit = 0
+        self.items.clear()
+        for waiter in self.waiters.copy():
             owner = waiter.get_loop()
             if owner is loop:
                 _resolve(waiter)

@@ -74,12 +74,12 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
             notify_all((mailbox,), asyncio.get_running_loop())
 
     async def receive(self, channel: str) -> Message:
+        specific = self._table.channels.get(channel)
+        if specific is not None:
+            return await specific.receive()
         require_channel_name(channel)
         if is_specific(channel):
-            specific = self._table.channels.get(channel)
-            if specific is None:
-                raise ChannelClosed(channel)
-            return await specific.receive()
+            raise ChannelClosed(channel)
         with self._lock:
             general = self._general.enter(channel)
         try:

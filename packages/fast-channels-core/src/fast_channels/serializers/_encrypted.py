@@ -40,22 +40,25 @@ class EncryptedSerializer(MessageSerializer):
                 "install it with: pip install 'fast-channels-core[encryption]'",
                 name="cryptography",
             ) from None
-        self._inner = inner
+        self.inner = inner
         self._fernet = MultiFernet([Fernet(key) for key in derived])
         self._invalid_token = InvalidToken
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
-        return self._fernet.encrypt(self._inner.encode(message))
+        return self._fernet.encrypt(self.inner.encode(message))
 
     def decode(self, data: bytes) -> Message:
+        return self.inner.decode(self.decrypt(data))
+
+    def decrypt(self, data: bytes) -> bytes:
+        """What ``inner`` encoded. Raises :class:`MessageDecodeError`."""
         try:
-            plain = self._fernet.decrypt(data)
+            return self._fernet.decrypt(data)
         except self._invalid_token as exc:
             raise MessageDecodeError(
                 "none of the keys decrypts the message: it was encrypted with another key, "
                 "not encrypted at all, or altered"
             ) from exc
-        return self._inner.decode(plain)
 
 
 def _checked(keys: Iterable[object]) -> list[str | bytes]:

@@ -43,6 +43,9 @@ class _MsgspecSerializer(MessageSerializer):
         except (ValueError, OverflowError, RecursionError) as exc:
             raise InvalidMessageError(f"{self._form.name} cannot carry the message: {exc}") from exc
 
+    def decode_known(self, data: bytes) -> Message:
+        return self._decode(data)
+
     def decode(self, data: bytes) -> Message:
         try:
             message = self._decode(data)
