@@ -284,8 +284,9 @@ async def test_phone(start_demo: "Callable[..., Demo]", open_tab: OpenTab) -> No
     await say(ada, "A long word: " + "x" * 300)
     await say(phone, "👋 from the train")
     await expect(phone.locator(".message")).to_have_count(2)
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert await phone.evaluate(overflow) == 0
+    for part in ("html", "#log"):
+        overflow = "element => element.scrollWidth - element.clientWidth"
+        assert await phone.locator(part).evaluate(overflow) == 0, part
     await keep_screenshot(phone, "phone-dark")
 
     menu = phone.get_by_role("button", name="Rooms and people")
@@ -336,5 +337,11 @@ async def test_bad_room_is_explained(start_demo: "Callable[..., Demo]", open_tab
     await expect(page.locator("#state")).to_have_text("Not connected")
     await keep_screenshot(page, "bad-room")
     await page.get_by_role("link", name="lobby").click()
+    await is_online(page, 1)
+    await expect(page.get_by_role("alert")).to_be_empty()
+    await page.get_by_label("Go to a room").fill("either/or")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("A room name has 1 to 40 letters")
+    await page.go_back()
     await is_online(page, 1)
     await expect(page.get_by_role("alert")).to_be_empty()

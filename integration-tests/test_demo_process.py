@@ -65,18 +65,30 @@ def test_taken_port_is_explained(start_demo: "Callable[..., Demo]") -> None:
     assert second.returncode == 1
     assert second.stdout == ""
     assert second.stderr == (
-        f"Port {demo.port} on 127.0.0.1 is taken by another program.\n"
-        "Choose another port with --port, for example: --port 8081, or --port 0 for any.\n"
+        f"Port {demo.port} on 127.0.0.1 is taken by another program. "
+        "Choose another port with --port, for example --port 8081, or --port 0 for any.\n"
     )
 
 
-def test_refused_room_is_told_why(start_demo: "Callable[..., Demo]") -> None:
-    with chat(start_demo(), "/ws/rooms/%21?name=Ada") as connection:
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/ws/rooms/%21?name=Ada", "A room name has 1 to 40 letters"),
+        ("/ws/rooms/a%2Fb?name=Ada", "A room name has 1 to 40 letters"),
+        (f"/ws/rooms/{'x' * 41}?name=Ada", "A room name has 1 to 40 letters"),
+        ("/ws/rooms/lobby", "Your name needs 1 to 32 characters; this one has 0"),
+        (f"/ws/rooms/lobby?name={'x' * 33}", "Your name needs 1 to 32 characters"),
+    ],
+)
+def test_refused_member_is_told_why(
+    start_demo: "Callable[..., Demo]", path: str, reason: str
+) -> None:
+    with chat(start_demo(), path) as connection:
         with pytest.raises(ConnectionClosed) as closed:
             connection.recv(timeout=30)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4400
-        assert closed.value.rcvd.reason.startswith("A room name has 1 to 40 letters")
+        assert closed.value.rcvd.reason.startswith(reason)
 
 
 def test_page_of_another_site_is_refused(start_demo: "Callable[..., Demo]") -> None:

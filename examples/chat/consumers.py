@@ -37,7 +37,7 @@ class RoomConsumer(AsyncJsonWebsocketConsumer):
         # A browser hides the reason of a refused handshake from the page. So accept first:
         # a close after that carries its code and reason.
         await self.accept()
-        query = parse_qs(self.scope["query_string"].decode())
+        query = parse_qs(self.scope["query_string"].decode("latin-1"))
         try:
             self.room = room_name(self.scope["path_params"]["room"])
             member = Member(id=self.id, name=display_name(query.get("name", [""])[0]))

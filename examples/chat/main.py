@@ -53,15 +53,16 @@ app.add_middleware(OriginValidator, allow_missing=True)
 app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 rooms = Rooms()
+# With ":path", a name that has a slash gets as far as being refused with a reason.
 sockets = [
-    WebSocketRoute("/rooms/{room}", RoomConsumer.as_asgi(rooms=rooms)),
+    WebSocketRoute("/rooms/{room:path}", RoomConsumer.as_asgi(rooms=rooms)),
     WebSocketRoute("/system", SystemConsumer.as_asgi(rooms=rooms)),
 ]
 app.mount("/ws", Router(sockets))
 
 
 @app.get("/")
-@app.get("/rooms/{room}")
+@app.get("/rooms/{room:path}")
 async def page() -> FileResponse:
     """The page reads the room from its own address."""
     return FileResponse(STATIC / "index.html")

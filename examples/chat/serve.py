@@ -25,24 +25,27 @@ class Server(uvicorn.Server):
 
 
 def port_number(value: str) -> int:
-    port = int(value)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
+    if not value.isascii() or not value.isdigit() or int(value) > 65535:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number from 0 to 65535")
+    return int(value)
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket, or the end of the program with a sentence about what is in the way."""
+    other_port = "Choose another port with --port, for example --port 8081, or --port 0 for any."
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            problem = f"Port {port} on {host} is taken by another program."
+        if error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME):
+            problem = f"{host} is not an address of this machine; --host takes one that is."
+        elif error.errno == errno.EADDRINUSE:
+            problem = f"Port {port} on {host} is taken by another program. {other_port}"
+        elif error.errno == errno.EACCES:
+            problem = f"Port {port} is not for ordinary users. {other_port}"
         else:
-            problem = f"Cannot listen on {host}, port {port}: {error.strerror}."
-        hint = "Choose another port with --port, for example: --port 8081, or --port 0 for any."
-        raise SystemExit(f"{problem}\n{hint}") from None
+            problem = f"Cannot listen on {host}, port {port}: {error}"
+        raise SystemExit(problem) from None
 
 
 def serve(app: FastAPI) -> int:

@@ -1,23 +1,25 @@
 // The chat page. README.md describes the JSON that goes over the two sockets.
 
-import { LiveSocket } from "./socket.js";
-import { MessageList, fromTemplate, paintTime } from "./messages.js";
+import { byId, paintTime, reconcile } from "./dom.js";
+import { MessageList } from "./messages.js";
 import { guestName, paintAvatar } from "./people.js";
+import { LiveSocket } from "./socket.js";
+import { systemSocket } from "./system.js";
 
 const DEFAULT_ROOM = "lobby";
-const KEPT_SYSTEM_LINES = 50;
 const PEOPLE_SHOWN = 100;
 
-const byId = (id) => document.getElementById(id);
 const people = (count) => (count === 1 ? "1 person" : `${count} people`);
 const roomPath = (room) => `/rooms/${encodeURIComponent(room)}`;
 
 // ----- where we are and who we are -----
 
+const oneLine = (value) => value.replace(/\s+/g, " ").trim();
+
 function roomFromAddress() {
-  const match = location.pathname.match(/^\/rooms\/([^/]+)$/);
+  const match = location.pathname.match(/^\/rooms\/(.+)$/);
   try {
-    return match ? decodeURIComponent(match[1]) : DEFAULT_ROOM;
+    return match ? oneLine(decodeURIComponent(match[1])) : DEFAULT_ROOM;
   } catch {
     return DEFAULT_ROOM; // a stray % in a typed address
   }
@@ -67,7 +69,7 @@ function socketUrl(path, query = {}) {
 }
 
 const chat = new LiveSocket(() => socketUrl(`/ws${roomPath(room)}`, { name }));
-const system = new LiveSocket(() => socketUrl("/ws/system"));
+const system = systemSocket(() => socketUrl("/ws/system"), showRooms);
 
 // ----- connection state -----
 
@@ -79,22 +81,24 @@ const STATES = {
   closed: "Left",
 };
 
+const status = byId("state");
 let countdown = 0;
 
 chat.addEventListener("state", ({ detail: { state, retryAt, reason } }) => {
-  clearInterval(countdown);
-  byId("countdown").textContent = "";
-  byId("connection").dataset.state = state;
-  // A quick succession of "Connecting" and "Offline" is no news while a server is away.
-  const isRetry = state === "connecting" && visited;
-  const words = isRetry ? "Reconnecting" : STATES[state];
-  if (byId("state").textContent !== words) byId("state").textContent = words;
+  // While a server is away, one attempt after another is no news: "Offline" is said once.
+  const isRetry = state === "connecting" && status.textContent === STATES.waiting;
+  const words = isRetry ? STATES.waiting : STATES[state];
+  if (status.textContent !== words) status.textContent = words;
+  byId("connection").dataset.state = isRetry ? "waiting" : state;
 
   const retry = byId("retry");
-  if (state !== "waiting" && document.activeElement === retry) byId("text").focus();
-  retry.hidden = state !== "waiting";
+  const away = state === "waiting" || isRetry;
+  if (!away && document.activeElement === retry) byId("text").focus();
+  retry.hidden = !away;
   byId("send").setAttribute("aria-disabled", String(state !== "online"));
 
+  clearInterval(countdown);
+  byId("countdown").textContent = isRetry ? "trying" : "";
   if (state === "waiting") {
     const show = () => {
       const seconds = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
@@ -113,14 +117,6 @@ chat.addEventListener("state", ({ detail: { state, retryAt, reason } }) => {
     members.clear();
     showPeople(0);
     failPending();
-  }
-});
-
-system.addEventListener("state", ({ detail: { state } }) => {
-  if (state === "online") systemLine("Connected");
-  if (state === "waiting") {
-    if (lastSystemLine !== "Connection lost") systemLine("Connection lost");
-    showRooms([]);
   }
 });
 
@@ -183,90 +179,45 @@ const onRoom = {
 
 chat.addEventListener("json", ({ detail }) => onRoom[detail.type]?.(detail));
 
-// ----- what the server says -----
-
-const onSystem = {
-  rooms({ rooms }) {
-    showRooms(rooms);
-  },
-  echo({ text, at }) {
-    systemLine(`Echo: ${text}`, at);
-  },
-  error({ detail }) {
-    systemLine(detail);
-  },
-};
-
-system.addEventListener("json", ({ detail }) => onSystem[detail.type]?.(detail));
-
-let lastSystemLine = "";
-
-function systemLine(text, at = new Date().toISOString()) {
-  const line = fromTemplate("notice-template");
-  line.querySelector("span").textContent = lastSystemLine = text;
-  paintTime(line.querySelector("time"), at);
-  const list = byId("system");
-  list.append(line);
-  while (list.children.length > KEPT_SYSTEM_LINES) list.firstElementChild.remove();
-  byId("system-log").scrollTop = list.scrollHeight;
-}
-
-byId("echo-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const field = byId("echo-text");
-  const text = field.value.trim();
-  if (!text) return;
-  if (system.send({ type: "echo", text })) field.value = "";
-  else systemLine("Not connected: no echo just now");
-});
-
 // ----- rooms and people -----
 
-// Brings a list in line with its items and keeps the elements that stay, so that whoever
-// has the focus in it keeps it.
-function reconcile(list, items, key, template, paint) {
-  const existing = new Map([...list.children].map((element) => [element.dataset.key, element]));
-  items.forEach((item, index) => {
-    const id = key(item);
-    const element = existing.get(id) ?? fromTemplate(template);
-    existing.delete(id);
-    element.dataset.key = id;
-    paint(element, item);
-    if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
-  });
-  for (const element of existing.values()) element.remove();
-}
+let knownRooms = null;
 
-let knownRooms = [];
-
+// rooms: [{room, members}], or null while nobody can say.
 function showRooms(rooms = knownRooms) {
   knownRooms = rooms;
-  const counts = new Map(rooms.map((summary) => [summary.room, summary.members]));
+  const counts = new Map((rooms ?? []).map((each) => [each.room, each.members]));
   const always = chat.state === "refused" ? [DEFAULT_ROOM] : [DEFAULT_ROOM, room];
   for (const each of always) if (!counts.has(each)) counts.set(each, 0);
-  const sorted = [...counts].sort(([a], [b]) => a.localeCompare(b));
-  reconcile(byId("rooms"), sorted, ([each]) => each, "room-template", (element, [each, count]) => {
-    const link = element.querySelector("a");
-    link.href = roomPath(each);
-    if (each === room) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-    link.querySelector(".room-label").textContent = each;
-    const badge = link.querySelector(".badge");
-    badge.textContent = count;
-    badge.ariaLabel = people(count);
-    badge.role = "img"; // a bare span has no place for a label
-    badge.classList.toggle("none", count === 0);
-    badge.hidden = system.state !== "online"; // nobody could say
+
+  reconcile(byId("rooms"), [...counts].sort(([a], [b]) => a.localeCompare(b)), {
+    key: ([each]) => each,
+    template: "room-template",
+    paint(element, [each, count]) {
+      const link = element.querySelector("a");
+      link.href = roomPath(each);
+      if (each === room) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+      link.querySelector(".room-label").textContent = each;
+      const badge = link.querySelector(".badge");
+      badge.textContent = count;
+      badge.setAttribute("aria-label", people(count));
+      badge.classList.toggle("none", count === 0);
+      badge.hidden = rooms === null;
+    },
   });
 }
 
 function showPeople(count) {
   byId("count").textContent = count ? `${people(count)} here` : "";
-  const shown = [...members.values()].slice(0, PEOPLE_SHOWN);
-  reconcile(byId("people"), shown, (member) => member.id, "person-template", (element, member) => {
-    paintAvatar(element.querySelector(".avatar"), member.name);
-    element.querySelector(".person-name").textContent = member.name;
-    element.querySelector(".you").textContent = member.id === me?.id ? "you" : "";
+  reconcile(byId("people"), [...members.values()].slice(0, PEOPLE_SHOWN), {
+    key: (member) => member.id,
+    template: "person-template",
+    paint(element, member) {
+      paintAvatar(element.querySelector(".avatar"), member.name);
+      element.querySelector(".person-name").textContent = member.name;
+      element.querySelector(".you").textContent = member.id === me?.id ? "you" : "";
+    },
   });
 }
 
@@ -311,7 +262,10 @@ function enter(newRoom, { push = true } = {}) {
   focusRoom();
 }
 
-addEventListener("popstate", () => enter(roomFromAddress(), { push: false }));
+addEventListener("popstate", () => {
+  // Following the link that skips to the message box comes by here, too.
+  if (roomFromAddress() !== room) enter(roomFromAddress(), { push: false });
+});
 
 byId("rooms").addEventListener("click", (event) => {
   const link = event.target.closest("a");
@@ -323,7 +277,7 @@ byId("rooms").addEventListener("click", (event) => {
 
 byId("room-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const wanted = byId("room-name").value.trim();
+  const wanted = oneLine(byId("room-name").value);
   if (!wanted) return;
   byId("room-name").value = "";
   enter(wanted);
@@ -337,7 +291,7 @@ function adoptName(value) {
 
 byId("name-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const wanted = byId("my-name").value.trim();
+  const wanted = oneLine(byId("my-name").value);
   if (!wanted) return;
   if (wanted !== name && !chat.send({ type: "rename", name: wanted })) {
     adoptName(wanted); // taken along when the connection is back

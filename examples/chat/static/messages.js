@@ -2,24 +2,12 @@
 //
 // Whatever people typed goes in as textContent, never as HTML.
 
+import { fromTemplate, paintTime } from "./dom.js";
 import { paintAvatar } from "./people.js";
 
 const KEPT = 500;
 const NEAR_END = 80; // pixels
 const ONE_TURN = 5 * 60_000; // lines of one author within this time share a heading
-
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const fullDate = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-
-export function paintTime(element, at) {
-  element.dateTime = at;
-  element.textContent = clock.format(new Date(at));
-  element.title = fullDate.format(new Date(at));
-}
-
-export function fromTemplate(id) {
-  return document.getElementById(id).content.firstElementChild.cloneNode(true);
-}
 
 export class MessageList {
   #scroller;
