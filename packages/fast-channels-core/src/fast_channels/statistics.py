@@ -42,7 +42,9 @@ class DropCounter:
             if now - logged_at < 1:
                 return
             self._logged[reason] = (now, total)
-        _logger.log(level, "%s (%s: %d since the last such line)", detail, reason, total - logged_total)
+        _logger.log(
+            level, "%s (%s: %d since the last such line)", detail, reason, total - logged_total
+        )
 
     def snapshot(self) -> dict[str, int]:
         """The counts so far; a copy."""

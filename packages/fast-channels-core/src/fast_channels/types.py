@@ -9,13 +9,13 @@ from typing import Any, Protocol, TypeAlias
 
 __all__ = [
     "ASGIApp",
+    "ConsumerProbe",
     "Event",
     "Headers",
     "Message",
     "Receive",
     "Scope",
     "Send",
-    "ConsumerProbe",
 ]
 
 Scope: TypeAlias = MutableMapping[str, Any]

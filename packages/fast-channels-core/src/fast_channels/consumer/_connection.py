@@ -25,7 +25,7 @@ from fast_channels.layers._local import DeliversLocally
 from fast_channels.layers._mailbox import Envelope
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.statistics import statistics
-from fast_channels.types import Event, Receive, ConsumerProbe
+from fast_channels.types import ConsumerProbe, Event, Receive
 
 if TYPE_CHECKING:
     from fast_channels.consumer.base import AsyncConsumer
@@ -297,7 +297,7 @@ class Connection:
         return f"{type(self._consumer).__qualname__} at {scope.get('path', '-')!r} for {where}"
 
     def _probe(self) -> ConsumerProbe | None:
-        extensions = self._consumer.scope.get("extensions") or {}
+        extensions: Event = self._consumer.scope.get("extensions") or {}
         return cast("ConsumerProbe | None", extensions.get("fast_channels.testing"))
 
     def _report(self, error: BaseException) -> None:

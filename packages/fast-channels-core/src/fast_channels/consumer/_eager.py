@@ -7,8 +7,11 @@ current, and in its context. What does have to wait is left for the task to fini
 
 import asyncio
 
-# Documented for third-party task implementations ("Extending asyncio", Task lifetime support).
-from asyncio import _enter_task, _leave_task
+# Public in spite of the names: "Extending asyncio" documents them for task implementations.
+from asyncio import (
+    _enter_task,  # pyright: ignore[reportPrivateUsage]
+    _leave_task,  # pyright: ignore[reportPrivateUsage]
+)
 from collections.abc import Awaitable, Generator
 from contextvars import Context
 from typing import Any

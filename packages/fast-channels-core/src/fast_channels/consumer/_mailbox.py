@@ -39,6 +39,8 @@ class ConnectionMailbox(Mailbox):
 
     __slots__ = ("_loop", "_on_overflow", "_taken", "_write_now")
 
+    takes_gaps = True
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

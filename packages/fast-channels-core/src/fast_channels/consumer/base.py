@@ -177,9 +177,7 @@ class ConsumerApplication:
     An object rather than a function, because Starlette takes a function for a view of its own.
     """
 
-    def __init__(
-        self, consumer_class: type[AsyncConsumer], initkwargs: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, consumer_class: type[AsyncConsumer], initkwargs: Mapping[str, Any]) -> None:
         inspect.signature(consumer_class).bind(**initkwargs)
         self.consumer_class = consumer_class
         self.consumer_initkwargs = dict(initkwargs)

@@ -1,13 +1,13 @@
 """The consumer for HTTP requests, also long ones that wait for messages of a layer."""
 
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 from asgiref.typing import HTTPDisconnectEvent, HTTPRequestEvent
 
 from fast_channels.consumer._response import Response, State
 from fast_channels.consumer.base import AsyncConsumer
-from fast_channels.exceptions import ConnectionStateError, StopConsumer
+from fast_channels.exceptions import ConnectionStateError
 from fast_channels.types import Headers
 
 __all__ = ["AsyncHttpConsumer"]
@@ -47,7 +47,7 @@ class AsyncHttpConsumer(AsyncConsumer):
         """
         if type(status) is not int or not 100 <= status <= 599:
             raise ValueError(f"status must be an HTTP status code, not {status!r}")
-        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+        pairs = cast("Headers", headers.items() if isinstance(headers, Mapping) else headers or ())
         checked: list[tuple[bytes, bytes]] = []
         for name, value in pairs:
             if not isinstance(name, bytes) or not isinstance(value, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers

@@ -49,9 +49,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         """
         await self.accept()
 
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """A frame came: its text, or its bytes; the other is None."""
 
     async def disconnect(self, code: int, /) -> None:
@@ -61,9 +59,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         called with; 1006 if the connection broke or the server cancelled it.
         """
 
-    async def accept(
-        self, subprotocol: str | None = None, headers: Headers | None = None
-    ) -> None:
+    async def accept(self, subprotocol: str | None = None, headers: Headers | None = None) -> None:
         """Accept the connection, with one of the subprotocols that the client offers.
 
         Raises :class:`ConnectionStateError` if it was accepted before, :class:`ValueError` for
@@ -72,7 +68,8 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         """
         await self._socket.accept(self.scope, subprotocol, headers)
 
-    async def send(  # type: ignore[override]  # frames, not events; documented so since Channels 1
+    # Frames, not events as in the base class: Channels has had these two forms since version 1.
+    async def send(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         text_data: str | None = None,
         bytes_data: bytes | None = None,

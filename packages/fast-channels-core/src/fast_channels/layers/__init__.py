@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from fast_channels.layers._names import group_name as group_name
 from fast_channels.layers.base import BaseChannelLayer as BaseChannelLayer
+from fast_channels.layers.broker import BrokerChannelLayer as BrokerChannelLayer
+from fast_channels.layers.broker import BrokerConnection as BrokerConnection
 from fast_channels.layers.in_memory import InMemoryChannelLayer as InMemoryChannelLayer
 from fast_channels.layers.registry import ChannelLayerRegistry as ChannelLayerRegistry
 from fast_channels.layers.registry import channel_layers as channel_layers
@@ -33,6 +35,8 @@ else:
 
 __all__ = [
     "BaseChannelLayer",
+    "BrokerChannelLayer",
+    "BrokerConnection",
     "ChannelLayerRegistry",
     "InMemoryChannelLayer",
     "channel_layers",

@@ -85,6 +85,10 @@ def put_all(mailboxes: Iterable[Mailbox], envelope: Envelope) -> list[Mailbox]:
     return refused
 
 
+def count_gone(channel: str) -> None:
+    statistics.count("channel.gone", f"a message to {channel!r}, which is not open")
+
+
 def count_refused(mailbox: Mailbox, group: str) -> None:
     statistics.count(
         "event.full", f"{mailbox.name!r} is full or closed and missed a message to {group!r}"

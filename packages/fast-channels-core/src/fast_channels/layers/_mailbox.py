@@ -9,6 +9,7 @@ from typing import Any
 from fast_channels.exceptions import ChannelClosed
 from fast_channels.types import Event, Message
 
+
 class Envelope:
     """One message as the channels of this process share it.
 
@@ -57,6 +58,9 @@ class Mailbox:
     """
 
     __slots__ = ("closed", "groups", "items", "limit", "name", "waiters")
+
+    takes_gaps = False
+    """Whether the receiver understands ``layer.gap``; those of other frameworks do not."""
 
     def __init__(self) -> None:
         self.name = ""

@@ -14,9 +14,7 @@ MAX_NAME_LENGTH: Final = 99
 SPECIFIC_MARK: Final = "!"
 """Divides ``prefix.node`` from the part that only the owning node understands."""
 
-_RULE = (
-    f"use 1 to {MAX_NAME_LENGTH} ASCII letters, digits, hyphens, underscores or periods"
-)
+_RULE = f"use 1 to {MAX_NAME_LENGTH} ASCII letters, digits, hyphens, underscores or periods"
 _is_plain_name = re.compile(r"[A-Za-z0-9_.\-]+").fullmatch
 _is_channel_name = re.compile(r"[A-Za-z0-9_.\-]+(?:![A-Za-z0-9_.\-]*)?").fullmatch
 _is_group_prefix = re.compile(r"[A-Za-z0-9_\-]{1,48}").fullmatch

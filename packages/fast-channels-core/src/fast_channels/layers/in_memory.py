@@ -8,7 +8,14 @@ from typing import Any
 from fast_channels.exceptions import ChannelClosed, ChannelFull
 from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
 from fast_channels.layers._general import GeneralChannels
-from fast_channels.layers._local import DeliversLocally, LocalTable, count_refused, notify_all, put_all
+from fast_channels.layers._local import (
+    DeliversLocally,
+    LocalTable,
+    count_gone,
+    count_refused,
+    notify_all,
+    put_all,
+)
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers._names import (
     is_specific,
@@ -19,7 +26,6 @@ from fast_channels.layers._names import (
 from fast_channels.layers._workers import warn_if_one_of_several_workers
 from fast_channels.layers.base import BaseChannelLayer, ChannelCapacity
 from fast_channels.serializers import MsgpackSerializer
-from fast_channels.statistics import statistics
 from fast_channels.types import Message
 
 __all__ = ["InMemoryChannelLayer"]
@@ -69,7 +75,7 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
             if mailbox is not None and not mailbox.put(envelope):
                 raise ChannelFull(channel)
         if mailbox is None:
-            statistics.count("channel.gone", f"a message to {channel!r}, which is not open")
+            count_gone(channel)
         else:
             notify_all((mailbox,), asyncio.get_running_loop())
 
@@ -95,9 +101,10 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
 
     async def open_mailbox(self, mailbox: Mailbox, prefix: str = "specific") -> None:
         warn_if_one_of_several_workers()
+        prefix = prefix.rstrip(".")
         require_channel_prefix(prefix)
         with self._lock:
-            name = self._table.new_name(prefix.rstrip("."))
+            name = self._table.new_name(prefix)
             mailbox.open(name, self.get_capacity(name))
             self._table.open(mailbox)
 

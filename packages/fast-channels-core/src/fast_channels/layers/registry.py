@@ -1,6 +1,6 @@
 """The layers of the process, by alias."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
 from fast_channels.exceptions import InvalidChannelLayerError
@@ -122,7 +122,7 @@ async def close_channel_layers() -> None:
 
 
 @asynccontextmanager
-async def channel_layers_lifespan(app: object = None) -> AsyncIterator[None]:
+async def channel_layers_lifespan(app: object = None) -> AsyncGenerator[None]:
     """Closes the registered layers when the application shuts down.
 
     Use it as it is, ``FastAPI(lifespan=channel_layers_lifespan)``, or inside a lifespan of your

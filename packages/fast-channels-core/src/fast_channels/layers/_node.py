@@ -1,0 +1,280 @@
+"""One event loop's share of a layer with a broker."""
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fast_channels.exceptions import ChannelLayerUnavailable, MessageDecodeError
+from fast_channels.layers._codec import MessageCodec
+from fast_channels.layers._inbox import Deliver, Done, Join, Leave, Parcel, pack, unpack
+from fast_channels.layers._local import LocalTable, count_gone, count_refused, notify_all, put_all
+from fast_channels.layers._mailbox import Envelope, Mailbox
+from fast_channels.layers._subscriptions import Subscriptions
+from fast_channels.statistics import statistics
+
+if TYPE_CHECKING:
+    from fast_channels.layers.broker import BrokerConnection
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("fast_channels.layers")
+FIRST_RETRY, LAST_RETRY = 0.01, 0.25
+"""Seconds between attempts to reach a broker that is away, doubling."""
+
+
+def jittered(pause: float) -> float:
+    """Somewhat less than ``pause``, so that many who wait do not all come back at once."""
+    return pause * random.uniform(0.5, 1)  # noqa: S311  # nothing secret about it
+
+
+class Node:
+    """The channels and groups of one event loop, and their connection to the broker.
+
+    A backend's connection is given its node. It reads :attr:`id` and :attr:`groups`, hands over
+    what the broker sends with :meth:`deliver` and :meth:`deliver_to_group`, and calls :meth:`gap`
+    after it was away. All of that happens on the node's event loop, and nothing of it blocks or
+    raises.
+    """
+
+    def __init__(
+        self,
+        codec: MessageCodec,
+        connect: Callable[["Node"], "BrokerConnection"],
+        *,
+        send_timeout: float,
+        linger: float,
+    ) -> None:
+        self.codec = codec
+        self.loop = asyncio.get_running_loop()
+        self.table = LocalTable()
+        self._send_timeout = send_timeout
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._requests: dict[int, asyncio.Future[None]] = {}
+        self._request_ids = itertools.count(1)
+        self.started = False
+        self._starting: asyncio.Task[None] | None = None
+        self._guard: AsyncGenerator[None] | None = None
+        self._gap = codec.seal({"type": "layer.gap"})
+        self.connection = connect(self)
+        self._subscriptions = Subscriptions(self, linger)
+
+    @property
+    def id(self) -> str:
+        """The name of this node's inbox at the broker: 16 hexadecimal digits, never used before."""
+        return self.table.node_id
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups whose messages the broker is to send to this node, in order of joining."""
+        return self._subscriptions.names
+
+    # What a backend calls.
+
+    def deliver(self, data: bytes, *, age: float = 0) -> None:
+        """Bytes came to the node's inbox, sent ``age`` seconds ago."""
+        try:
+            parcel = unpack(data)
+        except MessageDecodeError as error:
+            statistics.count("event.undecodable", str(error))
+            return
+        self._take(parcel, age)
+
+    def deliver_to_group(self, group: str, data: bytes, *, age: float = 0) -> None:
+        """Bytes came for a group, sent ``age`` seconds ago. Unknown groups cost nothing."""
+        members = self.table.members(group)
+        if members and (envelope := self._open(data, age)) is not None:
+            for mailbox in put_all(members, envelope):
+                count_refused(mailbox, group)
+            notify_all(members, self.loop)
+
+    def gap(self) -> None:
+        """Messages may have been missed: every consumer of this node is told, once."""
+        for mailbox in tuple(self.table.channels.values()):
+            if mailbox.takes_gaps:
+                mailbox.items.append(self._gap)
+                mailbox.notify(self.loop)
+
+    # What the layer calls.
+
+    async def start(self) -> None:
+        """Return when the connection is up; the first caller opens it for all."""
+        if self._starting is None:
+            self._starting = self.run(self._start())
+        starting = self._starting
+        # A caller that gives up must not take the others with it.
+        await asyncio.wait([starting])
+        if starting.cancelled():
+            raise ChannelLayerUnavailable("the layer was closed while it was being connected")
+        starting.result()
+
+    async def _start(self) -> None:
+        try:
+            await self.attempt(self.connection.connect)
+        except BaseException:
+            self._starting = None
+            raise
+        self.started = True
+        # An event loop finishes its asynchronous generators before it closes, so a node of a
+        # loop that nobody closed the layer in still gives its connection back.
+        self._guard = self._close_with_loop()
+        await anext(self._guard)
+
+    async def _close_with_loop(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            if self._guard is not None:
+                self._guard = None
+                await self.stop()
+
+    async def stop(self) -> None:
+        """Close every channel and the connection; what runs in the background ends first."""
+        self._subscriptions.stop()
+        for mailbox in tuple(self.table.channels.values()):
+            self.table.close(mailbox, self.loop)
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self.started = False
+        self._starting = None
+        await self.connection.close()
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            await guard.aclose()
+
+    def open(self, mailbox: Mailbox, prefix: str, capacity: Callable[[str], int]) -> None:
+        name = self.table.new_name(prefix)
+        mailbox.open(name, capacity(name))
+        self.table.open(mailbox)
+
+    def close_channel(self, channel: str) -> None:
+        mailbox = self.table.channels.get(channel)
+        if mailbox is not None:
+            for group in self.table.close(mailbox, self.loop):
+                self._subscriptions.release(group)
+
+    async def join(self, group: str, channel: str) -> None:
+        """Add a channel of this node; returns when the broker knows that the node has members."""
+        mailbox = self.table.channels.get(channel)
+        if mailbox is None or (mailbox.groups is not None and group in mailbox.groups):
+            if mailbox is not None:
+                await self._subscriptions.ready(group)
+            return
+        self.table.join(group, mailbox)
+        try:
+            await self._subscriptions.ready(group)
+        except BaseException:
+            self.leave(group, channel)
+            raise
+
+    def leave(self, group: str, channel: str) -> None:
+        mailbox = self.table.channels.get(channel)
+        if mailbox is not None and self.table.leave(group, mailbox):
+            self._subscriptions.release(group)
+
+    async def ask_to_join(self, owner: str, group: str, channel: str) -> None:
+        """Add a channel of another node; returns when that node has done it."""
+        request = next(self._request_ids)
+        done = self._requests[request] = self.loop.create_future()
+        parcel = pack(Join(group, channel, self.id, request))
+        try:
+            async with asyncio.timeout(self._send_timeout):
+                if await self.attempt(lambda: self.connection.send_to_node(owner, parcel)):
+                    await done
+                else:
+                    count_gone(channel)
+        except TimeoutError:
+            raise ChannelLayerUnavailable(
+                f"the process of channel {channel!r} did not confirm within "
+                f"{self._send_timeout:g} s that it joined group {group!r}"
+            ) from None
+        finally:
+            del self._requests[request]
+
+    async def ask_to_leave(self, owner: str, group: str, channel: str) -> None:
+        """Remove a channel of another node, as soon as it hears of it."""
+        parcel = pack(Leave(group, channel))
+        await self.attempt(lambda: self.connection.send_to_node(owner, parcel))
+
+    async def send_to_channel(self, owner: str, channel: str, data: bytes) -> None:
+        parcel = pack(Deliver(channel, data))
+        if not await self.attempt(lambda: self.connection.send_to_node(owner, parcel)):
+            count_gone(channel)
+
+    async def attempt(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Try again while the broker is away; :class:`ChannelLayerUnavailable` in the end."""
+        reason: OSError | None = None
+        limit = asyncio.timeout(self._send_timeout)
+        try:
+            async with limit:
+                pause = FIRST_RETRY
+                while True:
+                    try:
+                        return await operation()
+                    except ChannelLayerUnavailable:
+                        raise
+                    except OSError as error:
+                        reason = error
+                    await asyncio.sleep(jittered(pause))
+                    pause = min(pause * 2, LAST_RETRY)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            why = f": {reason}" if reason is not None else ""
+            raise ChannelLayerUnavailable(
+                f"the broker could not be reached within {self._send_timeout:g} s{why}"
+            ) from reason
+
+    def run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something in the background that the node stops and awaits when it stops."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        # A broker that is away was told to whoever waited; the rest is a fault to be seen.
+        if not task.cancelled() and not isinstance(error := task.exception(), OSError | None):
+            _logger.error("a task of the channel layer failed", exc_info=error)
+
+    def _open(self, data: bytes, age: float) -> Envelope | None:
+        try:
+            return self.codec.arrived(data, age)
+        except MessageDecodeError as error:
+            statistics.count("event.undecodable", str(error))
+            return None
+
+    def _take(self, parcel: Parcel, age: float) -> None:
+        match parcel:
+            case Deliver(channel, data):
+                mailbox = self.table.channels.get(channel)
+                if mailbox is None:
+                    count_gone(channel)
+                elif (envelope := self._open(data, age)) is not None:
+                    if not mailbox.put(envelope):
+                        statistics.count("event.full", f"{channel!r} is full and missed a message")
+                    mailbox.notify(self.loop)
+            case Join():
+                self.run(self._join_for(parcel))
+            case Leave(group, channel):
+                self.leave(group, channel)
+            case Done(request):
+                waiter = self._requests.get(request)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
+
+    async def _join_for(self, wish: Join) -> None:
+        try:
+            await self.join(wish.group, wish.channel)
+            done = pack(Done(wish.request))
+            await self.attempt(lambda: self.connection.send_to_node(wish.asked_by, done))
+        except ChannelLayerUnavailable as error:
+            # The asking node waits no longer than this one tried.
+            _logger.warning("could not join %r for another process: %s", wish.group, error)

@@ -1,0 +1,292 @@
+"""What every layer with a broker needs, done once; a backend adds how to talk to its broker."""
+
+import asyncio
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fast_channels.exceptions import (
+    ChannelClosed,
+    ChannelFull,
+    InvalidNameError,
+    MessageDecodeError,
+)
+from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
+from fast_channels.layers._local import DeliversLocally, count_gone, notify_all
+from fast_channels.layers._mailbox import Mailbox
+from fast_channels.layers._names import (
+    SPECIFIC_MARK,
+    is_specific,
+    require_channel_name,
+    require_channel_prefix,
+    require_group_name,
+)
+from fast_channels.layers._node import FIRST_RETRY, LAST_RETRY, Node, jittered
+from fast_channels.layers.base import BaseChannelLayer, ChannelCapacity
+from fast_channels.serializers import create_serializer
+from fast_channels.statistics import statistics
+from fast_channels.types import Message
+
+__all__ = ["BrokerChannelLayer", "BrokerConnection", "Node"]
+
+
+class BrokerConnection(ABC):
+    """What a backend implements: one node's connection to the broker.
+
+    The broker knows nodes, groups and general channels, never connections: however many channels
+    a node has in a group, the group is subscribed once. All data is bytes that the broker does
+    not look into.
+
+    Every method is called on the node's event loop, several at a time, and may be cancelled. An
+    :class:`OSError` (which ``ConnectionError`` and ``TimeoutError`` are) means "this was not done,
+    the broker is away": the caller tries again until ``send_timeout`` has passed. Reconnecting is
+    the connection's own business. When it is back it subscribes ``node.groups`` anew and then, if
+    anything can have been missed, calls ``node.gap()``.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Connect, and from now on hand what comes to the inbox of ``node.id`` to
+        ``node.deliver``. Returns when nothing sent to it can be missed any more."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Give back everything: tasks, sockets, the inbox. Never raises; may be called again,
+        also if ``connect`` did not succeed."""
+
+    @abstractmethod
+    async def subscribe(self, group: str) -> None:
+        """The node has a first member of the group: from now on hand what is published to it to
+        ``node.deliver_to_group``. Returns when the broker has confirmed that."""
+
+    @abstractmethod
+    async def unsubscribe(self, group: str) -> None:
+        """The node has no member of the group any more."""
+
+    @abstractmethod
+    async def publish(self, group: str, data: bytes) -> None:
+        """Send bytes to every node that has subscribed the group, this one included, in one
+        order for all of them."""
+
+    @abstractmethod
+    async def send_to_node(self, node_id: str, data: bytes) -> bool:
+        """Send bytes to the inbox of a node, in order. False if there is no such node, True if
+        there is or the broker cannot tell."""
+
+    @abstractmethod
+    async def push(self, channel: str, data: bytes, capacity: int, expiry: float) -> bool:
+        """Add bytes to a general channel; False if ``capacity`` of them wait already.
+
+        They may be forgotten after ``expiry`` seconds."""
+
+    @abstractmethod
+    async def pull(self, channel: str) -> bytes:
+        """Wait for bytes of a general channel and take them; each goes to one caller only, in
+        all processes. Cancelling loses none."""
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Drop everything of this layer at the broker: what waits in general channels."""
+
+
+class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
+    """A channel layer over a broker; a backend implements :meth:`make_connection`.
+
+    Every event loop that uses the layer is a node of its own, with its own connection, which
+    closes with its loop at the latest. Any number of threads and loops may use one layer. Opening
+    a channel, joining a group that has a local member already and leaving one cost the broker
+    nothing; leaving never fails.
+
+    While the broker is away, what needs it is tried again for ``send_timeout`` seconds and then
+    raises :class:`ChannelLayerUnavailable`; :meth:`receive` waits. When the broker is back, every
+    consumer whose messages may have been missed gets one ``layer.gap`` event.
+
+    A channel of another process may be added to a group as well as one's own. A general channel
+    may not: it has no process that would answer for it.
+
+    ``serializer_format``: "msgpack", "json", or a name from :func:`register_serializer`.
+    ``symmetric_encryption_keys``: the first encrypts, all decrypt; see
+    :class:`EncryptedSerializer`. ``max_message_bytes``: the most that a message may take once
+    encoded and encrypted. ``linger``: seconds that a group without local members stays
+    subscribed. ``group_expiry`` is accepted because other layers have it, and does nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        expiry: float = 60,
+        group_expiry: float = 86400,
+        capacity: int = 100,
+        channel_capacity: ChannelCapacity | None = None,
+        serializer_format: str = "msgpack",
+        symmetric_encryption_keys: Iterable[str | bytes] | None = None,
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        send_timeout: float = 5,
+        linger: float = 1,
+    ) -> None:
+        super().__init__(expiry=expiry, capacity=capacity, channel_capacity=channel_capacity)
+        if not send_timeout > 0 or not linger >= 0:
+            raise ValueError(
+                "send_timeout must be above 0 and linger 0 or more, in seconds; "
+                f"got {send_timeout!r} and {linger!r}"
+            )
+        self.group_expiry = group_expiry
+        self.max_message_bytes = max_message_bytes
+        self.send_timeout = send_timeout
+        self.linger = linger
+        self._codec = MessageCodec(
+            create_serializer(
+                serializer_format, symmetric_encryption_keys=symmetric_encryption_keys
+            ),
+            expiry=expiry,
+            max_message_bytes=max_message_bytes,
+        )
+        self._nodes_lock = threading.Lock()
+        self._nodes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Node] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @abstractmethod
+    def make_connection(self, node: Node) -> BrokerConnection:
+        """A connection for one node, not connected yet."""
+
+    async def send(self, channel: str, message: Mapping[str, Any]) -> None:
+        require_channel_name(channel)
+        node = await self._node()
+        if not is_specific(channel):
+            data = self._codec.encode(message)
+            capacity = self.get_capacity(channel)
+            if not await node.attempt(
+                lambda: node.connection.push(channel, data, capacity, self.expiry)
+            ):
+                raise ChannelFull(channel)
+            return
+        owner = _owner(channel)
+        if owner != node.id:
+            await node.send_to_channel(owner, channel, self._codec.encode(message))
+            return
+        envelope = self._codec.seal(message)
+        mailbox = node.table.channels.get(channel)
+        if mailbox is None:
+            count_gone(channel)
+        elif not mailbox.put(envelope):
+            raise ChannelFull(channel)
+        else:
+            notify_all((mailbox,), node.loop)
+
+    async def receive(self, channel: str) -> Message:
+        require_channel_name(channel)
+        if is_specific(channel):
+            node = self._nodes.get(asyncio.get_running_loop())
+            mailbox = None if node is None else node.table.channels.get(channel)
+            if mailbox is None:
+                raise ChannelClosed(channel)
+            return await mailbox.receive()
+        pause = FIRST_RETRY
+        while True:
+            try:
+                node = await self._node()
+                data = await node.connection.pull(channel)
+            except OSError:
+                # A worker waits for its broker as for its next message.
+                await asyncio.sleep(jittered(pause))
+                pause = min(pause * 2, LAST_RETRY)
+                continue
+            try:
+                return self._codec.arrived(data).open()
+            except MessageDecodeError as error:
+                statistics.count("event.undecodable", str(error))
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        mailbox = Mailbox()
+        await self.open_mailbox(mailbox, prefix)
+        return mailbox.name
+
+    async def open_mailbox(self, mailbox: Mailbox, prefix: str = "specific") -> None:
+        prefix = prefix.rstrip(".")
+        require_channel_prefix(prefix)
+        node = await self._node()
+        node.open(mailbox, prefix, self.get_capacity)
+
+    async def close_channel(self, channel: str) -> None:
+        require_channel_name(channel)
+        if (node := self._nodes.get(asyncio.get_running_loop())) is not None:
+            node.close_channel(channel)
+
+    async def group_add(self, group: str, channel: str) -> None:
+        require_group_name(group)
+        self._require_specific(channel)
+        node = await self._node()
+        owner = _owner(channel)
+        if owner == node.id:
+            await node.join(group, channel)
+        else:
+            await node.ask_to_join(owner, group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        require_group_name(group)
+        self._require_specific(channel)
+        node = await self._node()
+        owner = _owner(channel)
+        if owner == node.id:
+            node.leave(group, channel)
+        else:
+            await node.ask_to_leave(owner, group, channel)
+
+    async def group_send(self, group: str, message: Mapping[str, Any]) -> None:
+        require_group_name(group)
+        data = self._codec.encode(message)
+        node = await self._node()
+        await node.attempt(lambda: node.connection.publish(group, data))
+
+    async def flush(self) -> None:
+        """Drop what waits in general channels, and what waits and who is a member here.
+
+        Members in other processes stay: they are those processes' own.
+        """
+        node = await self._node()
+        for mailbox in tuple(node.table.channels.values()):
+            mailbox.clear()
+            for group in tuple(mailbox.groups or ()):
+                node.leave(group, mailbox.name)
+        await node.attempt(node.connection.flush)
+
+    async def close(self) -> None:
+        with self._nodes_lock:
+            node = self._nodes.pop(asyncio.get_running_loop(), None)
+        if node is not None:
+            await node.stop()
+
+    async def _node(self) -> Node:
+        """The node of the running loop, connected."""
+        loop = asyncio.get_running_loop()
+        node = self._nodes.get(loop)
+        if node is None:
+            with self._nodes_lock:
+                node = self._nodes[loop] = Node(
+                    self._codec,
+                    self.make_connection,
+                    send_timeout=self.send_timeout,
+                    linger=self.linger,
+                )
+        if not node.started:
+            await node.start()
+        return node
+
+    def _require_specific(self, channel: str) -> None:
+        require_channel_name(channel)
+        if not is_specific(channel):
+            raise InvalidNameError(
+                f"{channel!r} is a general channel, and on {type(self).__qualname__} only a "
+                "channel from new_channel() can be a member of a group"
+            )
+
+
+def _owner(channel: str) -> str:
+    """The node id in ``prefix.node!id``."""
+    return channel.partition(SPECIFIC_MARK)[0].rpartition(".")[2]
