@@ -189,3 +189,11 @@ class ConsumerApplication:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.consumer_initkwargs.items())
         return f"{self.consumer_class.__qualname__}.as_asgi({arguments})"
+
+
+def require_scope_type(consumer: AsyncConsumer, scope: Scope, expected: str) -> None:
+    if scope["type"] != expected:
+        raise ValueError(
+            f"{type(consumer).__qualname__} was called for a scope of type {scope['type']!r}, but "
+            f"it serves {expected!r}: route only such connections to it"
+        )

@@ -6,9 +6,9 @@ from typing import Any, cast
 from asgiref.typing import HTTPDisconnectEvent, HTTPRequestEvent
 
 from fast_channels.consumer._response import Response, State
-from fast_channels.consumer.base import AsyncConsumer
+from fast_channels.consumer.base import AsyncConsumer, require_scope_type
 from fast_channels.exceptions import ConnectionStateError
-from fast_channels.types import Headers
+from fast_channels.types import Headers, Receive, Scope, Send
 
 __all__ = ["AsyncHttpConsumer"]
 
@@ -33,6 +33,11 @@ class AsyncHttpConsumer(AsyncConsumer):
 
     async def disconnect(self) -> None:
         """The response is complete or the client has left; what is sent now is dropped."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run for one HTTP request; see :meth:`AsyncConsumer.__call__`."""
+        require_scope_type(self, scope, "http")
+        await super().__call__(scope, receive, send)
 
     async def send_headers(
         self,

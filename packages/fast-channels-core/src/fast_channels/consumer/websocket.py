@@ -1,7 +1,7 @@
 """Consumers for WebSockets: frames as they are, or frames of JSON."""
 
 from collections.abc import MutableMapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from asgiref.typing import (
@@ -11,12 +11,12 @@ from asgiref.typing import (
 )
 
 from fast_channels.consumer._socket import Socket, State
-from fast_channels.consumer.base import AsyncConsumer
+from fast_channels.consumer.base import AsyncConsumer, require_scope_type
 from fast_channels.exceptions import AcceptConnection, DenyConnection, UnhandledEventError
 from fast_channels.layers._mailbox import as_frame
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.statistics import statistics
-from fast_channels.types import Event, Headers
+from fast_channels.types import Event, Headers, Receive, Scope, Send
 
 __all__ = ["AsyncJsonWebsocketConsumer", "AsyncWebsocketConsumer"]
 
@@ -67,6 +67,16 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         RFC 6455, 4.1). Does nothing if the client has left.
         """
         await self._socket.accept(self.scope, subprotocol, headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run for one WebSocket; an HTTP request that came here is answered with status 426."""
+        if scope["type"] == "http":
+            # Mounting a path sends both kinds of request to it.
+            await send({"type": "http.response.start", "status": 426, "headers": _UPGRADE})
+            await send({"type": "http.response.body", "body": b"This is a WebSocket endpoint."})
+            return
+        require_scope_type(self, scope, "websocket")
+        await super().__call__(scope, receive, send)
 
     # Frames, not events as in the base class: Channels has had these two forms since version 1.
     async def send(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -259,5 +269,11 @@ class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
         return await self.encode_json(content)
 
 
+# RFC 9110, 15.5.22.
+_UPGRADE: Final = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"connection", b"upgrade"),
+    (b"upgrade", b"websocket"),
+]
 _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
