@@ -14,13 +14,15 @@ clean-up apart, and its context is known.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Final, cast
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from fast_channels.consumer._eager import Started, start
+from fast_channels.consumer._handlers import EventTable
 from fast_channels.consumer._mailbox import ConnectionMailbox, PulledEnvelope
 from fast_channels.consumer._protocol import Ending, Protocol
 from fast_channels.exceptions import StopConsumer, UnhandledEventError
+from fast_channels.layers._fanout import FrameWriter, Started
 from fast_channels.layers._local import DeliversLocally
 from fast_channels.layers._mailbox import Envelope
 from fast_channels.layers.base import BaseChannelLayer
@@ -49,6 +51,7 @@ class Connection:
         "_reading",
         "_server_task",
         "_started",
+        "_table",
         "channel",
         "ending",
         "from_layer",
@@ -62,12 +65,10 @@ class Connection:
         consumer: "AsyncConsumer",
         protocol: Protocol,
         layer: BaseChannelLayer | None,
-        *,
-        writes_directly: bool,
+        table: EventTable,
     ) -> None:
-        """``writes_directly``: nothing of the consumer's class comes between a
-        ``websocket.send`` message and the socket."""
         self._consumer = consumer
+        self._table = table
         self._protocol = protocol
         self.layer = layer
         self.channel = ""
@@ -76,12 +77,10 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._finishing = False
         self._reading = False
-        self._started: Started | Coroutine[object, object, None] | None = None
+        self._started: Started | Coroutine[Any, Any, None] | None = None
         self._pump: asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()
-        self.mailbox = ConnectionMailbox(
-            self._loop, self._write_now if writes_directly else None, self._overflow()
-        )
+        self.mailbox = ConnectionMailbox(self._loop, self._overflow())
 
     # The reader: runs in the server's task.
 
@@ -151,44 +150,73 @@ class Connection:
             await self._finish()
 
     async def _dispatch_all(self) -> None:
-        mailbox = self.mailbox
+        mailbox, table, consumer = self.mailbox, self._table, self._consumer
+        items = mailbox.items
+        event: Event = {}
         while self.ending is None:
-            item = mailbox.take()
-            if item is None:
-                await mailbox.wait()
-                if self._started is not None:
-                    started, self._started = self._started, None
-                    await self.guard(started, {"type": "websocket.send"})
+            if not items and self._started is None:
+                await mailbox.arrival()
                 continue
-            if isinstance(item, Envelope):
-                self.from_layer = True
-                event = item.open()
-            else:
-                self.from_layer = False
-                event = item
-                if event["type"].endswith(".disconnect"):
-                    self.end(event.get("code", 1005), event.get("reason") or "", by_client=True)
-                    return
-            await self.guard(self._consumer.dispatch(event), event)
-
-    async def guard(self, work: Awaitable[None], event: Event) -> None:
-        """Await a piece of the application's work; nothing that it raises gets past."""
-        try:
-            await work
-        except StopConsumer:
-            self.end(1000)
-        except UnhandledEventError as error:
-            statistics.count("event.unhandled", str(error))
-        except Exception as error:
-            self._report(error)
             try:
-                await self._consumer.on_error(error, event)
+                if self._started is not None:
+                    # A frame that could not be written at once comes before what is queued.
+                    started, self._started = self._started, None
+                    event = {"type": "websocket.send"}
+                    await self._protocol.finish(started)
+                    continue
+                item = items.popleft()
+                if isinstance(item, Envelope):
+                    if item.expires_at <= time.monotonic():
+                        continue
+                    event = item.open()
+                    find, self.from_layer = table.find_for_layer, True
+                else:
+                    mailbox.taken()
+                    event = item
+                    find, self.from_layer = table.find_for_server, False
+                    if event["type"].endswith(".disconnect"):
+                        code, reason = event.get("code", 1005), event.get("reason") or ""
+                        self.end(code, reason, by_client=True)
+                        return
+                if table.overrides_dispatch:
+                    await consumer.dispatch(event)
+                else:
+                    await find(consumer, event)(event)
             except StopConsumer:
                 self.end(1000)
-            except Exception as second:
-                self._report(second)
-                logger.exception("%s: on_error failed", self.identity())
-                self.end(1011)
+            except UnhandledEventError as error:
+                statistics.count("event.unhandled", str(error))
+            except Exception as error:
+                await self._fail(error, event)
+
+    async def _fail(self, error: Exception, event: Event) -> None:
+        """Give what a handler raised to the application; nothing gets past."""
+        self._report(error)
+        try:
+            await self._consumer.on_error(error, event)
+        except StopConsumer:
+            self.end(1000)
+        except Exception as second:
+            self._report(second)
+            logger.exception("%s: on_error failed", self.identity())
+            self.end(1011)
+
+    # Frames that skip the dispatch loop while it waits.
+
+    def take_frames(self) -> None:
+        """The socket is open: frames of a broadcast may be written to it."""
+        if self._table.takes_frames:
+            self.mailbox.writer = FrameWriter(
+                self._consumer.base_send, self.task, self._context, self._finish_write
+            )
+
+    def refuse_frames(self) -> None:
+        """The socket is not open any more."""
+        self.mailbox.writer = None
+
+    def _finish_write(self, rest: Started | Coroutine[Any, Any, None]) -> None:
+        self._started = rest
+        self.mailbox.wake()
 
     def end(self, code: int, reason: str = "", *, by_client: bool = False) -> None:
         """Make the dispatch loop stop after what it is doing; the first call decides."""
@@ -273,21 +301,6 @@ class Connection:
         self._loop.call_soon_threadsafe(self.end, 1013, "too slow for its messages")
         return False
 
-    # Writing a broadcast without waking the dispatch loop.
-
-    def _write_now(self, frame: Event) -> bool:
-        if not self._protocol.is_open():
-            return False
-        try:
-            self._started = start(
-                self._protocol.transmit(frame), self.task, self._context, self._loop
-            )
-        except Exception as error:
-            self._started = _fail(error)
-        if self._started is not None:
-            self.mailbox.wake()
-        return True
-
     # For logs and tests.
 
     def identity(self) -> str:
@@ -303,7 +316,3 @@ class Connection:
     def _report(self, error: BaseException) -> None:
         if (probe := self._probe()) is not None:
             probe.application_error(error)
-
-
-async def _fail(error: Exception) -> None:
-    raise error

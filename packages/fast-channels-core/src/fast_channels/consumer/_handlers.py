@@ -1,7 +1,13 @@
-"""Which events reach which methods of a consumer class."""
+"""Which events reach which methods of a consumer class; worked out once for each class."""
 
 import inspect
+from collections.abc import Awaitable, Callable
 from typing import Final
+
+from fast_channels.exceptions import UnhandledEventError
+from fast_channels.types import Event
+
+Handler = Callable[[Event], Awaitable[None]]
 
 _LIBRARY: Final = "fast_channels.consumer."
 _LAYER_EVENTS: Final = frozenset({"layer_gap", "websocket_send", "websocket_close"})
@@ -9,44 +15,70 @@ _LAYER_EVENTS: Final = frozenset({"layer_gap", "websocket_send", "websocket_clos
 _PROTOCOLS: Final = ("websocket_", "http_", "lifespan_")
 
 
-def handler_name(event_type: str) -> str:
-    return event_type.replace(".", "_")
+class EventTable:
+    """The handlers of one consumer class.
 
-
-def layer_handlers(consumer_class: type) -> frozenset[str]:
-    """The methods that an event from a layer may reach.
-
-    Anybody who can send to a group chooses the event's type, so these are only the coroutine
-    methods that the application's own classes declare as handlers: no method that a library
-    class has, overridden or not, no handler of the server's events, nothing private.
+    Anybody who can send to a group chooses the event's type. So an event from a layer reaches
+    only the coroutine methods that the application's own classes declare as handlers: no method
+    that a library class has, overridden or not, no handler of the server's events, nothing
+    private.
     """
-    reserved: set[str] = set()
-    declared: set[str] = set()
-    for base in consumer_class.__mro__:
-        (reserved if base is object or base.__module__.startswith(_LIBRARY) else declared).update(
-            vars(base)
-        )
-    names = {
-        name for name in declared - reserved if not name.startswith(("_", *_PROTOCOLS))
-    } | _LAYER_EVENTS
-    return frozenset(
-        name for name in names if inspect.iscoroutinefunction(getattr(consumer_class, name, None))
-    )
+
+    __slots__ = ("_names", "_owner", "_reserved", "overrides_dispatch", "takes_frames")
+
+    def __init__(self, owner: type) -> None:
+        self._owner = owner
+        self._reserved: set[str] = set()
+        declared: set[str] = set()
+        for base in owner.__mro__:
+            ours = base is object or base.__module__.startswith(_LIBRARY)
+            (self._reserved if ours else declared).update(vars(base))
+        self._names = _LAYER_EVENTS | {
+            name
+            for name in declared - self._reserved
+            if not name.startswith(("_", *_PROTOCOLS))
+            and inspect.iscoroutinefunction(getattr(owner, name))
+        }
+        self.overrides_dispatch = not _is_ours(owner, "dispatch")
+        self.takes_frames = not self.overrides_dispatch and _is_ours(owner, "websocket_send")
+        """Whether a ``websocket.send`` message means a write to the socket and nothing else."""
+
+    def find_for_layer(self, consumer: object, event: Event) -> Handler:
+        """The handler of an event from a layer. Raises :class:`UnhandledEventError`."""
+        name = event["type"].replace(".", "_")
+        handler: Handler | None = getattr(consumer, name, None) if name in self._names else None
+        if handler is None:
+            raise UnhandledEventError(self._why_unhandled(event["type"], name))
+        return handler
+
+    def find_for_server(self, consumer: object, event: Event) -> Handler:
+        """The handler of an ASGI event. Raises :class:`UnhandledEventError`."""
+        event_type: str = event["type"]
+        name = event_type.replace(".", "_")
+        # A type without a protocol in front could name any method.
+        public = "." in event_type and not name.startswith("_")
+        handler: Handler | None = getattr(consumer, name, None) if public else None
+        if handler is None:
+            raise UnhandledEventError(
+                f"{self._owner.__qualname__} has no handler for the server's event "
+                f"{event_type!r}: declare 'async def {name}(self, event)'"
+            )
+        return handler
+
+    def _why_unhandled(self, event_type: str, name: str) -> str:
+        title = self._owner.__qualname__
+        if name.startswith("_"):
+            reason = "event types that start with an underscore reach no handler"
+        elif name.startswith(_PROTOCOLS) or name in self._reserved:
+            reason = f"{name} is not for events from a channel layer"
+        elif callable(getattr(self._owner, name, None)):
+            reason = f"{title}.{name} is not a coroutine method (async def)"
+        else:
+            known = ", ".join(sorted(self._names - _LAYER_EVENTS)) or "none"
+            reason = f"declare 'async def {name}(self, event)' (declared: {known})"
+        return f"{title} has no handler for the event {event_type!r}: {reason}"
 
 
-def why_unhandled(consumer_class: type, event_type: str, handlers: frozenset[str]) -> str:
-    """The sentence for an event from a layer that no handler takes."""
-    name, title = handler_name(event_type), consumer_class.__qualname__
-    if name.startswith("_"):
-        reason = "event types that start with an underscore reach no handler"
-    elif name.startswith(_PROTOCOLS) or hasattr(consumer_class.__mro__[-2], name):
-        reason = f"{name} is not for events from a channel layer"
-    elif callable(getattr(consumer_class, name, None)):
-        reason = (
-            f"{title}.{name} is not for events from a channel layer, "
-            "or it is not a coroutine method (async def)"
-        )
-    else:
-        known = ", ".join(sorted(handlers - _LAYER_EVENTS)) or "none"
-        reason = f"declare 'async def {name}(self, event)' (declared: {known})"
-    return f"{title} has no handler for the event {event_type!r}: {reason}"
+def _is_ours(owner: type, name: str) -> bool:
+    method = getattr(owner, name, None)
+    return method is not None and method.__module__.startswith(_LIBRARY)

@@ -1,5 +1,6 @@
 """What a protocol adds to a connection: when it is open, and how it ends."""
 
+from collections.abc import Awaitable
 from typing import NamedTuple
 
 from fast_channels.types import Event, Scope
@@ -21,12 +22,9 @@ class Protocol:
     def client_left(self) -> None:
         """The server said that the client is gone."""
 
-    def is_open(self) -> bool:
-        """Whether a frame of a broadcast may be written now."""
-        return False
-
-    async def transmit(self, event: Event) -> None:
-        """Write an event for the client, if the state of the connection allows it."""
+    async def finish(self, write: Awaitable[None]) -> None:
+        """Await the rest of a write that was begun for a broadcast."""
+        await write
 
     async def say_goodbye(self, ending: Ending) -> None:
         """End the protocol in good form, unless it has ended."""

@@ -1,7 +1,7 @@
 """The state of one WebSocket, and what may be sent in it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
 from fast_channels.consumer._protocol import Ending, Protocol
@@ -23,11 +23,14 @@ class State(Enum):
 class Socket(Protocol):
     """Writes what the state allows; drops and counts what comes too late."""
 
-    __slots__ = ("_on_close", "_send", "state")
+    __slots__ = ("_on_closed", "_on_open", "_send", "state")
 
-    def __init__(self, send: Send, on_close: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, send: Send, on_open: Callable[[], None], on_closed: Callable[[], None]
+    ) -> None:
         self._send = send
-        self._on_close = on_close
+        self._on_open = on_open
+        self._on_closed = on_closed
         self.state = State.CONNECTING
 
     async def accept(self, scope: Scope, subprotocol: str | None, headers: Headers | None) -> None:
@@ -43,17 +46,21 @@ class Socket(Protocol):
                 f"(offered: {', '.join(map(repr, offered)) or 'none'})"
             )
         self.state = State.OPEN
-        await self._write(
-            {
-                "type": "websocket.accept",
-                "subprotocol": subprotocol,
-                "headers": [] if headers is None else list(headers),
-            }
+        await self.finish(
+            self._send(
+                {
+                    "type": "websocket.accept",
+                    "subprotocol": subprotocol,
+                    "headers": [] if headers is None else list(headers),
+                }
+            )
         )
+        if self.state is State.OPEN:
+            self._on_open()
 
     async def transmit(self, event: Event) -> None:
         if self.state is State.OPEN:
-            await self._write(event)
+            await self.finish(self._send(event))
         elif self.state is State.CONNECTING:
             raise ConnectionStateError(
                 "send() was called before accept(): accept the connection first"
@@ -61,38 +68,32 @@ class Socket(Protocol):
         else:
             self._count_late("a frame")
 
-    async def close(self, code: int | bool | None, reason: str | None) -> None:
-        code, reason = close_code(code), close_reason(reason)
-        if self.state is State.CLOSED:
-            return
-        self.state = State.CLOSED
-        self._on_close(code, reason)
+    async def close(self, code: int, reason: str) -> None:
+        self.client_left()
         event: Event = {"type": "websocket.close", "code": code}
         if reason:
             event["reason"] = reason
-        await self._write(event)
+        await self.finish(self._send(event))
 
     def client_left(self) -> None:
         self.state = State.CLOSED
-
-    def is_open(self) -> bool:
-        return self.state is State.OPEN
+        self._on_closed()
 
     async def say_goodbye(self, ending: Ending) -> None:
         # 1006 stands for an end without a close frame: nobody is there to be told.
-        if ending.code != 1006:
+        if self.state is not State.CLOSED and ending.code != 1006:
             await self.close(ending.code, ending.reason)
 
     def disconnect_event(self, scope: Scope, ending: Ending) -> Event:
         return {"type": "websocket.disconnect", "code": ending.code, "reason": ending.reason}
 
-    async def _write(self, event: Event) -> None:
+    async def finish(self, write: Awaitable[None]) -> None:
         try:
-            await self._send(event)
+            await write
         except OSError:
             # So says a server whose client has gone; its disconnect event is on the way.
-            self.state = State.CLOSED
-            self._count_late(f"a {event['type']!r} event")
+            self.client_left()
+            self._count_late("an event")
 
     def _count_late(self, what: str) -> None:
         statistics.count(

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from fast_channels._cookies import parse_cookies
 from fast_channels.consumer._connection import Connection, logger
-from fast_channels.consumer._handlers import handler_name, layer_handlers, why_unhandled
+from fast_channels.consumer._handlers import EventTable
 from fast_channels.consumer._protocol import Protocol
-from fast_channels.exceptions import InvalidChannelLayerError, StopConsumer, UnhandledEventError
+from fast_channels.exceptions import InvalidChannelLayerError, StopConsumer
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.layers.registry import channel_layers
 from fast_channels.types import Event, Receive, Scope, Send
@@ -45,13 +45,12 @@ class AsyncConsumer:
     base_send: Send
     """The server's ``send``. It skips every check that ``send`` makes."""
 
-    _handlers: ClassVar[frozenset[str]] = frozenset()
-    _writes_directly: ClassVar[bool] = False
+    _events: ClassVar[EventTable]
     _connection: Connection | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._handlers = layer_handlers(cls)
+        cls._events = EventTable(cls)
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> "ConsumerApplication":
@@ -71,12 +70,7 @@ class AsyncConsumer:
         self.base_send = send
         if "cookies" not in scope:
             scope["cookies"] = parse_cookies(scope.get("headers", ()))
-        self._connection = Connection(
-            self,
-            self._make_protocol(),
-            self._find_layer(),
-            writes_directly=self._writes_directly,
-        )
+        self._connection = Connection(self, self._make_protocol(), self._find_layer(), self._events)
         await self._connection.run(receive)
 
     @property
@@ -105,21 +99,10 @@ class AsyncConsumer:
         Override it to do something around every handler. Raises :class:`UnhandledEventError`
         if there is none; the consumer logs and counts that, and lives on.
         """
-        event_type: str = message["type"]
-        name = handler_name(event_type)
         if self._connection is not None and self._connection.from_layer:
-            if name not in self._handlers:
-                raise UnhandledEventError(why_unhandled(type(self), event_type, self._handlers))
-            await getattr(self, name)(message)
-            return
-        # A type without a protocol in front could name any method.
-        handler = getattr(self, name, None) if "." in event_type else None
-        if handler is None or name.startswith("_"):
-            raise UnhandledEventError(
-                f"{type(self).__qualname__} has no handler for the server's event "
-                f"{event_type!r}: declare 'async def {name}(self, event)'"
-            )
-        await handler(message)
+            await self._events.find_for_layer(self, message)(message)
+        else:
+            await self._events.find_for_server(self, message)(message)
 
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send one ASGI event to the server."""
@@ -169,6 +152,9 @@ class AsyncConsumer:
             f"{type(self).__qualname__} has no channel layer, so {what} cannot be used: "
             f"set channel_layer_alias to a registered alias (registered: {known})"
         )
+
+
+AsyncConsumer._events = EventTable(AsyncConsumer)  # pyright: ignore[reportPrivateUsage]  # its own
 
 
 class ConsumerApplication:

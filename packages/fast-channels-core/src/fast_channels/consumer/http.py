@@ -1,7 +1,7 @@
 """The consumer for HTTP requests, also long ones that wait for messages of a layer."""
 
-from collections.abc import Mapping, MutableMapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import cast
 
 from asgiref.typing import HTTPDisconnectEvent, HTTPRequestEvent
 
@@ -101,11 +101,8 @@ class AsyncHttpConsumer(AsyncConsumer):
         await self.disconnect()
 
     def _make_protocol(self) -> Response:
-        self._response = Response(self._write, self._on_complete)
+        self._response = Response(self.base_send, self._on_complete)
         return self._response
-
-    async def _write(self, event: MutableMapping[str, Any]) -> None:
-        await self.base_send(event)
 
     def _on_complete(self) -> None:
         if self._connection is not None:

@@ -1,6 +1,6 @@
 """Consumers for WebSockets: frames as they are, or frames of JSON."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +10,7 @@ from asgiref.typing import (
     WebSocketReceiveEvent,
 )
 
-from fast_channels.consumer._socket import Socket, State
+from fast_channels.consumer._socket import Socket, State, close_code, close_reason
 from fast_channels.consumer.base import AsyncConsumer, require_scope_type
 from fast_channels.exceptions import AcceptConnection, DenyConnection, UnhandledEventError
 from fast_channels.layers._mailbox import as_frame
@@ -33,13 +33,6 @@ class AsyncWebsocketConsumer(AsyncConsumer):
     """Groups that the channel joins before :meth:`connect` runs."""
 
     _socket: Socket
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls._writes_directly = (
-            cls.websocket_send is AsyncWebsocketConsumer.websocket_send
-            and cls.dispatch is AsyncConsumer.dispatch
-        )
 
     async def connect(self) -> None:
         """A client asks for a connection. By default it is accepted.
@@ -113,6 +106,11 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         A rejected client sees HTTP status 403, never the code. Raises :class:`ValueError` for a
         code that RFC 6455 forbids to send and for a reason that is too long.
         """
+        code, reason = close_code(code), close_reason(reason)
+        if self._socket.state is State.CLOSED:
+            return
+        if self._connection is not None:
+            self._connection.end(code, reason)
         await self._socket.close(code, reason)
 
     async def broadcast(
@@ -148,7 +146,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         self._log_error(exc, event)
         if self._socket.state is State.CONNECTING:
             await self._socket.accept(self.scope, None, None)
-        await self._socket.close(1011, "internal error")
+        await self.close(1011, "internal error")
 
     # Events of the server.
 
@@ -197,15 +195,16 @@ class AsyncWebsocketConsumer(AsyncConsumer):
             raise UnhandledEventError(f"a 'websocket.close' message is refused: {error}") from None
 
     def _make_protocol(self) -> Socket:
-        self._socket = Socket(self._write, self._on_close)
+        self._socket = Socket(self.base_send, self._on_open, self._on_closed)
         return self._socket
 
-    async def _write(self, event: MutableMapping[str, Any]) -> None:
-        await self.base_send(event)
-
-    def _on_close(self, code: int, reason: str) -> None:
+    def _on_open(self) -> None:
         if self._connection is not None:
-            self._connection.end(code, reason)
+            self._connection.take_frames()
+
+    def _on_closed(self) -> None:
+        if self._connection is not None:
+            self._connection.refuse_frames()
 
     def _find_layer(self) -> BaseChannelLayer | None:
         if isinstance(self.groups, str):

@@ -3,9 +3,8 @@
 import asyncio
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 
-from fast_channels.layers._mailbox import Envelope, Mailbox
+from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers._names import SPECIFIC_MARK
 from fast_channels.statistics import statistics
 
@@ -72,19 +71,6 @@ class LocalTable:
         return tuple(self.groups.get(group, ()))
 
 
-def put_all(mailboxes: Iterable[Mailbox], envelope: Envelope) -> list[Mailbox]:
-    """Queue a message with every mailbox; those that refused it."""
-    refused: list[Mailbox] = []
-    for mailbox in mailboxes:
-        # Mailbox.put for each would say the same; this loop is what a fan-out costs.
-        items = mailbox.items
-        if len(items) < mailbox.limit:
-            items.append(envelope)
-        elif not mailbox.put(envelope):
-            refused.append(mailbox)
-    return refused
-
-
 def count_gone(channel: str) -> None:
     statistics.count("channel.gone", f"a message to {channel!r}, which is not open")
 
@@ -93,12 +79,6 @@ def count_refused(mailbox: Mailbox, group: str) -> None:
     statistics.count(
         "event.full", f"{mailbox.name!r} is full or closed and missed a message to {group!r}"
     )
-
-
-def notify_all(mailboxes: Iterable[Mailbox], loop: asyncio.AbstractEventLoop) -> None:
-    for mailbox in mailboxes:
-        if mailbox.waiters:
-            mailbox.notify(loop)
 
 
 class DeliversLocally(ABC):

@@ -4,10 +4,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fast_channels.exceptions import ChannelClosed
 from fast_channels.types import Event, Message
+
+if TYPE_CHECKING:
+    from fast_channels.layers._fanout import FrameWriter
 
 
 class Envelope:
@@ -57,7 +60,7 @@ class Mailbox:
     many must have filled every mailbox before that.
     """
 
-    __slots__ = ("closed", "groups", "items", "limit", "name", "waiters")
+    __slots__ = ("closed", "groups", "items", "limit", "name", "waiters", "writer")
 
     takes_gaps = False
     """Whether the receiver understands ``layer.gap``; those of other frameworks do not."""
@@ -67,6 +70,8 @@ class Mailbox:
         self.groups: set[str] | None = None
         """The groups that this channel is in; None until the first one."""
         self.closed = False
+        self.writer: FrameWriter | None = None
+        """Set while frames may be written to a socket instead of waking the receiver."""
         # Envelopes; in the mailbox of a connection also the client's events, as mappings.
         self.items: deque[Any] = deque()
         self.limit = 0
@@ -102,7 +107,10 @@ class Mailbox:
         """Wake the longest waiting receiver; ``loop`` is the caller's running loop."""
         waiters = self.waiters
         while waiters:
-            waiter = waiters[0]
+            try:
+                waiter = waiters[0]
+            except IndexError:  # Its own loop was quicker.
+                return
             if waiter.get_loop() is loop:
                 del waiters[0]
                 if not waiter.done():

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fast_channels.exceptions import ChannelLayerUnavailable, MessageDecodeError
 from fast_channels.layers._codec import MessageCodec
+from fast_channels.layers._fanout import notify_all, put_all
 from fast_channels.layers._inbox import Deliver, Done, Join, Leave, Parcel, pack, unpack
-from fast_channels.layers._local import LocalTable, count_gone, count_refused, notify_all, put_all
+from fast_channels.layers._local import LocalTable, count_gone, count_refused
 from fast_channels.layers._mailbox import Envelope, Mailbox
 from fast_channels.layers._subscriptions import Subscriptions
 from fast_channels.statistics import statistics
@@ -88,7 +89,7 @@ class Node:
         if members and (envelope := self._open(data, age)) is not None:
             for mailbox in put_all(members, envelope):
                 count_refused(mailbox, group)
-            notify_all(members, self.loop)
+            notify_all(members, envelope, self.loop)
 
     def gap(self) -> None:
         """Messages may have been missed: every consumer of this node is told, once."""
@@ -260,7 +261,7 @@ class Node:
                 elif (envelope := self._open(data, age)) is not None:
                     if not mailbox.put(envelope):
                         statistics.count("event.full", f"{channel!r} is full and missed a message")
-                    mailbox.notify(self.loop)
+                    notify_all((mailbox,), envelope, self.loop)
             case Join():
                 self.run(self._join_for(parcel))
             case Leave(group, channel):

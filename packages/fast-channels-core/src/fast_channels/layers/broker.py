@@ -14,7 +14,8 @@ from fast_channels.exceptions import (
     MessageDecodeError,
 )
 from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
-from fast_channels.layers._local import DeliversLocally, count_gone, notify_all
+from fast_channels.layers._fanout import notify_all
+from fast_channels.layers._local import DeliversLocally, count_gone
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers._names import (
     SPECIFIC_MARK,
@@ -177,7 +178,7 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
         elif not mailbox.put(envelope):
             raise ChannelFull(channel)
         else:
-            notify_all((mailbox,), node.loop)
+            notify_all((mailbox,), envelope, node.loop)
 
     async def receive(self, channel: str) -> Message:
         require_channel_name(channel)

@@ -7,15 +7,9 @@ from typing import Any
 
 from fast_channels.exceptions import ChannelClosed, ChannelFull
 from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
+from fast_channels.layers._fanout import notify_all, put_all
 from fast_channels.layers._general import GeneralChannels
-from fast_channels.layers._local import (
-    DeliversLocally,
-    LocalTable,
-    count_gone,
-    count_refused,
-    notify_all,
-    put_all,
-)
+from fast_channels.layers._local import DeliversLocally, LocalTable, count_gone, count_refused
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers._names import (
     is_specific,
@@ -77,7 +71,7 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
         if mailbox is None:
             count_gone(channel)
         else:
-            notify_all((mailbox,), asyncio.get_running_loop())
+            notify_all((mailbox,), envelope, asyncio.get_running_loop())
 
     async def receive(self, channel: str) -> Message:
         specific = self._table.channels.get(channel)
@@ -140,7 +134,7 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
             refused = put_all(members, envelope)
         for mailbox in refused:
             count_refused(mailbox, group)
-        notify_all(members, asyncio.get_running_loop())
+        notify_all(members, envelope, asyncio.get_running_loop())
 
     async def flush(self) -> None:
         with self._lock:
