@@ -103,16 +103,26 @@ async def test_a_websocket_route() -> None:
         }
 
 
-async def test_refusals() -> None:
-    for path, status in (("/deny", 401), ("/refuse", 403), ("/nowhere", 403)):
-        async with WebsocketCommunicator(starlette_app, path) as communicator:
-            assert await communicator.connect() == (False, 1006)
-            response = communicator.handshake_response
-            assert response is not None
-            assert response["status"] == status
-            if path == "/deny":
-                assert response["body"] == b'{"detail":"log in"}'
-                assert (b"content-type", b"application/json") in response["headers"]
+@pytest.mark.parametrize("path", ["/refuse", "/nowhere"])
+async def test_refusals(path: str) -> None:
+    async with WebsocketCommunicator(starlette_app, path) as communicator:
+        assert await communicator.connect() == (False, 1006)
+        response = communicator.handshake_response
+        assert response is not None
+        assert response["status"] == 403
+
+
+@pytest.mark.skipif(
+    not hasattr(WebSocket, "send_denial_response"), reason="Starlette has it since 0.37"
+)
+async def test_a_refusal_with_a_response() -> None:
+    async with WebsocketCommunicator(starlette_app, "/deny") as communicator:
+        assert await communicator.connect() == (False, 1006)
+        response = communicator.handshake_response
+        assert response is not None
+        assert response["status"] == 401
+        assert response["body"] == b'{"detail":"log in"}'
+        assert (b"content-type", b"application/json") in response["headers"]
 
 
 async def test_the_text_of_a_timeout_names_the_endpoint() -> None:
