@@ -60,7 +60,10 @@ class Socket(Protocol):
 
     async def transmit(self, event: Event) -> None:
         if self.state is State.OPEN:
-            await self.finish(self._send(event))
+            try:
+                await self._send(event)
+            except OSError:
+                self._lost()
         elif self.state is State.CONNECTING:
             raise ConnectionStateError(
                 "send() was called before accept(): accept the connection first"
@@ -91,9 +94,12 @@ class Socket(Protocol):
         try:
             await write
         except OSError:
-            # So says a server whose client has gone; its disconnect event is on the way.
-            self.client_left()
-            self._count_late("an event")
+            self._lost()
+
+    def _lost(self) -> None:
+        """The server said, by an error, that the client has gone; its event is on the way."""
+        self.client_left()
+        self._count_late("an event")
 
     def _count_late(self, what: str) -> None:
         statistics.count(
