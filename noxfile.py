@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["tests", "lint", "types", "core_alone"]
@@ -20,6 +21,7 @@ REDIS = "fast-channels-redis"
 TESTING = "fast-channels-testing"
 META = "fast-channels"
 PACKAGES = (CORE, TESTING, REDIS, META)
+MODULES = ("fast_channels", "fast_channels_redis", "fast_channels_testing")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 # What has to be installed from here for a package to be used, itself included.
@@ -116,16 +118,24 @@ def types(session: nox.Session) -> None:
         *("-r", INTEGRATION_REQUIREMENTS),
     )
     check_origin(session)
-    session.run("mypy", *(f"packages/{package}/src" for package in PACKAGES if package != META))
-    # One call for each folder: these files are in no package, and folders share file names.
     examples = sorted(str(requirements.parent) for requirements in Path(EXAMPLES).glob("*/*.txt"))
-    for folder in (*map(tests_of, PACKAGES), INTEGRATION, *examples, ".ci"):
-        session.run("mypy", folder)
-    session.run("mypy", "noxfile.py", "typing-tests/usage.py", "typing-tests/check.py")
-    session.run("pyright")
-    for module in ("fast_channels", "fast_channels_redis", "fast_channels_testing"):
-        session.run("pyright", "--verifytypes", module, "--ignoreexternal")
-    session.run("python", "typing-tests/check.py")
+    checks = [
+        ["mypy", *(f"packages/{package}/src" for package in PACKAGES if package != META)],
+        # One call for each folder: these files are in no package, and folders share file names.
+        *(["mypy", folder] for folder in (*map(tests_of, PACKAGES), INTEGRATION, *examples, ".ci")),
+        ["mypy", "noxfile.py", "typing-tests/usage.py", "typing-tests/check.py"],
+        ["pyright"],
+        *(["pyright", "--ignoreexternal", "--verifytypes", module] for module in MODULES),
+        ["python", "typing-tests/check.py"],
+    ]
+    failed: list[str] = []
+    for check in checks:
+        try:
+            session.run(*check)
+        except CommandFailed:  # go on: one run tells all
+            failed.append(" ".join(check))
+    if failed:
+        session.error(f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}")
 
 
 @nox.session
