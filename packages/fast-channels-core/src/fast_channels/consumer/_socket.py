@@ -58,18 +58,16 @@ class Socket(Protocol):
         if self.state is State.OPEN:
             self._on_open()
 
-    async def transmit(self, event: Event) -> None:
+    def write(self, event: Event) -> Awaitable[None]:
+        """The write of a frame, to be awaited; an :class:`OSError` means :meth:`lost`."""
         if self.state is State.OPEN:
-            try:
-                await self._send(event)
-            except OSError:
-                self._lost()
-        elif self.state is State.CONNECTING:
+            return self._send(event)
+        if self.state is State.CONNECTING:
             raise ConnectionStateError(
                 "send() was called before accept(): accept the connection first"
             )
-        else:
-            self._count_late("a frame")
+        self._count_late("a frame")
+        return _nothing()
 
     async def close(self, code: int, reason: str) -> None:
         self.client_left()
@@ -94,9 +92,9 @@ class Socket(Protocol):
         try:
             await write
         except OSError:
-            self._lost()
+            self.lost()
 
-    def _lost(self) -> None:
+    def lost(self) -> None:
         """The server said, by an error, that the client has gone; its event is on the way."""
         self.client_left()
         self._count_late("an event")
@@ -105,6 +103,10 @@ class Socket(Protocol):
         statistics.count(
             "send.after_close", f"{what} for a client that is gone", level=logging.DEBUG
         )
+
+
+async def _nothing() -> None:
+    """In place of a write that comes too late."""
 
 
 def close_code(code: int | bool | None) -> int:

@@ -86,14 +86,19 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         """
         if (text_data is None) == (bytes_data is None):
             raise ValueError("send() takes either text_data or bytes_data, and one of them")
+        event: Event
         if text_data is not None:
             if not isinstance(text_data, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
                 raise TypeError(f"text_data must be a str, not {type(text_data).__name__}")
-            await self._socket.transmit({"type": "websocket.send", "text": text_data})
+            event = {"type": "websocket.send", "text": text_data}
         else:
             if not isinstance(bytes_data, bytes | bytearray | memoryview):
                 raise TypeError(f"bytes_data must be bytes, not {type(bytes_data).__name__}")
-            await self._socket.transmit({"type": "websocket.send", "bytes": bytes(bytes_data)})
+            event = {"type": "websocket.send", "bytes": bytes(bytes_data)}
+        try:
+            await self._socket.write(event)
+        except OSError:
+            self._socket.lost()
         if close:
             await self.close(close)
 
@@ -185,7 +190,7 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         if self._socket.state is State.CONNECTING:
             statistics.count("event.before_accept", "a frame to a socket that is not accepted yet")
             return
-        await self._socket.transmit(frame)
+        await self._socket.finish(self._socket.write(frame))
 
     async def websocket_close(self, message: Event) -> None:
         """A request to close this socket, sent to the channel or to a group."""

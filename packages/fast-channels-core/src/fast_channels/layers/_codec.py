@@ -27,7 +27,7 @@ class MessageCodec:
         # Receivers of this process share the plain bytes: what arrives is decrypted once.
         self._encrypted = serializer if isinstance(serializer, EncryptedSerializer) else None
         self._plain = serializer if self._encrypted is None else self._encrypted.inner
-        self._decode_known = self._plain.decode_known
+        self._decode_known = self._plain.known_decoder()
         self._expiry = expiry
         self._max_bytes = max_message_bytes
 

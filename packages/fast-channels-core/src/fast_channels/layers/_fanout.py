@@ -100,6 +100,7 @@ def notify_all(
             if mailbox.waiters:
                 mailbox.notify(loop)
         return
+    frame = envelope.frame
     sender = asyncio.current_task(loop)
     if sender is not None:
         _leave_task(loop, sender)
@@ -109,34 +110,29 @@ def notify_all(
                 continue
             writer, items = mailbox.writer, mailbox.items
             if (
-                writer is not None
-                and writer.loop is loop
-                and len(items) == 1
-                and items[0] is envelope
+                writer is None
+                or len(items) != 1
+                or items[0] is not envelope
+                or writer.loop is not loop
             ):
-                items.clear()
-                _write(writer, envelope.frame)
-            else:
                 mailbox.notify(loop)
+                continue
+            items.clear()
+            # What goes wrong here is the receiver's, not the sender's.
+            task = writer.task
+            _enter_task(loop, task)
+            try:
+                iterator = writer.send(frame).__await__()
+                yielded = writer.context.run(next, iterator, _FINISHED)
+                if yielded is not _FINISHED:
+                    writer.finish(Started(iterator, yielded))
+            except (Exception, asyncio.CancelledError) as error:
+                writer.finish(_fail(error))
+            finally:
+                _leave_task(loop, task)
     finally:
         if sender is not None:
             _enter_task(loop, sender)
-
-
-def _write(writer: FrameWriter, frame: Any) -> None:
-    """The first step of a write; nothing that it raises is the sender's."""
-    task = writer.task
-    _enter_task(writer.loop, task)
-    try:
-        iterator = writer.send(frame).__await__()
-        yielded = writer.context.run(next, iterator, _FINISHED)
-    except (Exception, asyncio.CancelledError) as error:
-        writer.finish(_fail(error))
-    else:
-        if yielded is not _FINISHED:
-            writer.finish(Started(iterator, yielded))
-    finally:
-        _leave_task(writer.loop, task)
 
 
 async def _fail(error: BaseException) -> None:

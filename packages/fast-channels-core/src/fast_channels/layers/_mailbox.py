@@ -21,7 +21,7 @@ class Envelope:
     them, and nobody may change it.
     """
 
-    __slots__ = ("_decode", "_payload", "expires_at", "frame")
+    __slots__ = ("decode", "expires_at", "frame", "payload")
 
     def __init__(
         self,
@@ -30,15 +30,16 @@ class Envelope:
         expires_at: float,
         message_type: str,
     ) -> None:
-        self._payload = payload
-        self._decode = decode
+        self.payload = payload
+        self.decode = decode
         self.expires_at = expires_at
         """On the clock of ``time.monotonic()``, seconds."""
         self.frame = as_frame(decode(payload)) if message_type == "websocket.send" else None
         """The ASGI event to write, if the message is one and nothing else."""
 
     def open(self) -> Message:
-        return self._decode(self._payload)
+        """A message for one receiver."""
+        return self.decode(self.payload)
 
 
 def as_frame(message: Message) -> Event | None:
