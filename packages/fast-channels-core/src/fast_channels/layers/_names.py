@@ -35,14 +35,16 @@ def require_group_name(name: str) -> None:
         raise _invalid("group", name, f"{_RULE}, or make a name with group_name(prefix, value)")
 
 
-def require_channel_prefix(prefix: str) -> None:
+def checked_channel_prefix(prefix: str) -> str:
+    """The prefix, without the period at its end that the names of channels bring themselves."""
     # Room for the node and channel ids that follow.
-    if type(prefix) is not str or len(prefix) > 40 or not _is_plain_name(prefix):
+    if type(prefix) is not str or len(prefix) > 40 or not _is_plain_name(prefix.rstrip(".")):
         raise _invalid(
             "channel prefix",
             prefix,
             "use 1 to 40 ASCII letters, digits, hyphens, underscores or periods",
         )
+    return prefix.rstrip(".")
 
 
 def _invalid(kind: str, name: object, rule: str) -> InvalidNameError:

@@ -19,9 +19,9 @@ from fast_channels.layers._local import DeliversLocally, count_gone
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers._names import (
     SPECIFIC_MARK,
+    checked_channel_prefix,
     is_specific,
     require_channel_name,
-    require_channel_prefix,
     require_group_name,
 )
 from fast_channels.layers._node import FIRST_RETRY, LAST_RETRY, Node, jittered
@@ -209,8 +209,7 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
         return mailbox.name
 
     async def open_mailbox(self, mailbox: Mailbox, prefix: str = "specific") -> None:
-        prefix = prefix.rstrip(".")
-        require_channel_prefix(prefix)
+        prefix = checked_channel_prefix(prefix)
         node = await self._node()
         node.open(mailbox, prefix, self.get_capacity)
 

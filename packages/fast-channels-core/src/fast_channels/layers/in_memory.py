@@ -12,9 +12,9 @@ from fast_channels.layers._general import GeneralChannels
 from fast_channels.layers._local import DeliversLocally, LocalTable, count_gone, count_refused
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers._names import (
+    checked_channel_prefix,
     is_specific,
     require_channel_name,
-    require_channel_prefix,
     require_group_name,
 )
 from fast_channels.layers._workers import warn_if_one_of_several_workers
@@ -95,8 +95,7 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
 
     async def open_mailbox(self, mailbox: Mailbox, prefix: str = "specific") -> None:
         warn_if_one_of_several_workers()
-        prefix = prefix.rstrip(".")
-        require_channel_prefix(prefix)
+        prefix = checked_channel_prefix(prefix)
         with self._lock:
             name = self._table.new_name(prefix)
             mailbox.open(name, self.get_capacity(name))
@@ -121,7 +120,8 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
         require_group_name(group)
         require_channel_name(channel)
         with self._lock:
-            mailbox = self._table.channels.get(channel) or self._general.get(channel)
+            channels = self._table.channels if is_specific(channel) else self._general
+            mailbox = channels.get(channel)
             if mailbox is not None:
                 self._table.leave(group, mailbox)
                 self._general.drop_if_unused(mailbox)
@@ -150,7 +150,8 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
         with self._lock:
             for mailbox in (*self._table.channels.values(), *self._general):
                 self._table.close(mailbox, loop)
-                self._general.drop_if_unused(mailbox)
+            # Those who wait are sent away, and who comes next finds channels that are open.
+            self._general.forget_all()
 
     def _find(self, channel: str) -> Mailbox | None:
         """The mailbox of a channel; None for a specific one that is not open."""
