@@ -24,7 +24,7 @@ class EventTable:
     private.
     """
 
-    __slots__ = ("_names", "_owner", "_reserved", "overrides_dispatch", "takes_frames")
+    __slots__ = ("_by_type", "_names", "_owner", "_reserved", "overrides_dispatch", "takes_frames")
 
     def __init__(self, owner: type) -> None:
         self._owner = owner
@@ -39,16 +39,22 @@ class EventTable:
             if not name.startswith(("_", *_PROTOCOLS))
             and inspect.iscoroutinefunction(getattr(owner, name))
         }
+        # Event types that were found in the names: at most as many as there are ways to write one.
+        self._by_type: dict[str, str] = {}
         self.overrides_dispatch = not _is_ours(owner, "dispatch")
         self.takes_frames = not self.overrides_dispatch and _is_ours(owner, "websocket_send")
         """Whether a ``websocket.send`` message means a write to the socket and nothing else."""
 
     def find_for_layer(self, consumer: object, event: Event) -> Handler:
         """The handler of an event from a layer. Raises :class:`UnhandledEventError`."""
-        name = event["type"].replace(".", "_")
-        handler: Handler | None = getattr(consumer, name, None) if name in self._names else None
-        if handler is None:
-            raise UnhandledEventError(self._why_unhandled(event["type"], name))
+        event_type = event["type"]
+        name = self._by_type.get(event_type)
+        if name is None:
+            name = event_type.replace(".", "_")
+            if name not in self._names:
+                raise UnhandledEventError(self._why_unhandled(event_type, name))
+            self._by_type[event_type] = name
+        handler: Handler = getattr(consumer, name)
         return handler
 
     def find_for_server(self, consumer: object, event: Event) -> Handler:

@@ -69,6 +69,15 @@ class ConnectionMailbox(Mailbox):
             self.wake()
         return waiter
 
+    def notify(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop is not self._loop:
+            if self.waiters:
+                self._notify_elsewhere(self._loop)
+        elif self.waiters:
+            waiter = self.waiters.pop()
+            if not waiter.done():
+                waiter.set_result(None)
+
     def wake(self) -> None:
         """Make the dispatch loop look around, whether there is a message or not."""
         self.notify(self._loop)

@@ -112,21 +112,22 @@ class Mailbox:
                 waiter = waiters[0]
             except IndexError:  # Its own loop was quicker.
                 return
-            if waiter.get_loop() is loop:
+            owner = waiter.get_loop()
+            if owner is loop:
                 del waiters[0]
                 if not waiter.done():
                     waiter.set_result(None)
                     return
-            elif self._notify_elsewhere(waiter):
+            elif self._notify_elsewhere(owner):
                 return
+            else:
+                self._forget(waiter)
 
-    def _notify_elsewhere(self, waiter: asyncio.Future[None]) -> bool:
+    def _notify_elsewhere(self, owner: asyncio.AbstractEventLoop) -> bool:
         """Let the loop of a waiter do it; False when that loop has ended, its waiters with it."""
-        loop = waiter.get_loop()
         try:
-            loop.call_soon_threadsafe(self.notify, loop)
+            owner.call_soon_threadsafe(self.notify, owner)
         except RuntimeError:
-            self._forget(waiter)
             return False
         return True
 
