@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from fast_channels._cookies import parse_cookies
 from fast_channels.consumer._connection import Connection, logger
@@ -50,6 +50,10 @@ class AsyncConsumer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if cls.overflow not in (policies := get_args(Overflow)):
+            raise ValueError(
+                f"{cls.__qualname__}.overflow is {cls.overflow!r}, expected one of {policies}"
+            )
         cls._events = EventTable(cls)
 
     @classmethod
@@ -66,6 +70,11 @@ class AsyncConsumer:
         Raises :class:`InvalidChannelLayerError` if the class names a layer that is not
         registered. What handlers raise goes to :meth:`on_error`, not to the server.
         """
+        if self._connection is not None:
+            raise RuntimeError(
+                f"one {type(self).__qualname__} object was called for a second connection: "
+                "give the server as_asgi(), which makes one for each"
+            )
         self.scope = scope
         self.base_send = send
         if "cookies" not in scope:
