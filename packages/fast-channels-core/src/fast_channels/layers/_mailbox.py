@@ -114,7 +114,7 @@ class Mailbox:
                 return
             owner = waiter.get_loop()
             if owner is loop:
-                del waiters[0]
+                waiters.remove(waiter)
                 if not waiter.done():
                     waiter.set_result(None)
                     return
@@ -137,10 +137,13 @@ class Mailbox:
         except ValueError:
             pass  # It was woken, or another thread was quicker.
 
-    async def wait(self) -> None:
-        """Return when there may be something to take."""
+    async def wait(self, *, again: bool = False) -> None:
+        """Return when there may be something to take.
+
+        ``again``: the caller was woken for a message that it did not get, so it is the first.
+        """
         waiter = asyncio.get_running_loop().create_future()
-        self.waiters.append(waiter)
+        self.waiters.insert(0 if again else len(self.waiters), waiter)
         # A sender of another thread may have come before the waiter was to be seen.
         if self.items or self.closed:
             self._forget(waiter)
@@ -161,6 +164,7 @@ class Mailbox:
         none. Raises :class:`ChannelClosed` when the channel is closed meanwhile.
         """
         items = self.items
+        waited = False
         while True:
             while items:
                 envelope = items.popleft()
@@ -169,7 +173,8 @@ class Mailbox:
                     return message
             if self.closed:
                 raise ChannelClosed(self.name)
-            await self.wait()
+            await self.wait(again=waited)
+            waited = True
 
     def clear(self) -> None:
         self.items.clear()
@@ -183,8 +188,11 @@ class Mailbox:
             owner = waiter.get_loop()
             if owner is loop:
                 _resolve(waiter)
-            elif not owner.is_closed():
-                owner.call_soon_threadsafe(_resolve, waiter)
+            else:
+                try:
+                    owner.call_soon_threadsafe(_resolve, waiter)
+                except RuntimeError:
+                    pass  # That loop has ended, and its receivers with it.
 
 
 def _resolve(waiter: asyncio.Future[None]) -> None:
