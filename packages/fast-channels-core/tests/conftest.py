@@ -1,11 +1,18 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Final, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fast_channels.layers import InMemoryChannelLayer
+from fast_channels.consumer import AsyncConsumer
+from fast_channels.layers import (
+    InMemoryChannelLayer,
+    register_channel_layer,
+    unregister_channel_layer,
+)
 from fast_channels.statistics import statistics
+from fast_channels.types import ASGIApp, Event, Receive, Scope, Send
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,8 +58,132 @@ def settle() -> Callable[[], Awaitable[None]]:
 
 
 @pytest.fixture
+def default_layer(layer: InMemoryChannelLayer) -> Iterator[InMemoryChannelLayer]:
+    """The layer, registered as "default" during the test."""
+    register_channel_layer("default", layer)
+    yield layer
+    unregister_channel_layer("default")
+
+
+@pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, int]]:
     """What the process has counted as dropped since the test began; every reason logs again."""
     monkeypatch.setattr(statistics, "_counts", {})
     monkeypatch.setattr(statistics, "_logged", {})
     return statistics.snapshot
+
+
+DEADLINE: Final = 20
+"""Seconds. Only a test that fails ever waits that long."""
+
+
+class Client:
+    """One connection as a server has it: a queue on either side of the application."""
+
+    def __init__(
+        self, app: ASGIApp, scope: Scope, receive: Receive | None, send: Send | None
+    ) -> None:
+        self.scope = scope
+        self._to_app = asyncio.Queue[Event]()
+        self._from_app = asyncio.Queue[Event | None]()
+        self.task = asyncio.create_task(
+            self._call(app, receive or self._to_app.get, send or self.sent)
+        )
+
+    async def _call(self, app: ASGIApp, receive: Receive, send: Send) -> None:
+        try:
+            await app(self.scope, receive, send)
+        finally:
+            self._from_app.put_nowait(None)
+
+    async def sent(self, event: Any, /) -> None:
+        """The server's ``send``, unless the test has one of its own, which may call this one."""
+        self._from_app.put_nowait(event)
+
+    def give(self, *events: Event) -> None:
+        """Let the application receive these events, as soon as it asks for them."""
+        for event in events:
+            self._to_app.put_nowait(event)
+
+    def text(self, *texts: str) -> None:
+        self.give(*({"type": "websocket.receive", "text": text} for text in texts))
+
+    @property
+    def unread(self) -> int:
+        """How many events the application has not asked for yet."""
+        return self._to_app.qsize()
+
+    async def next(self) -> Event:
+        """The next event that the application sends."""
+        async with asyncio.timeout(DEADLINE):
+            event = await self._from_app.get()
+        assert event is not None, f"the application ended and sent no more: {self.task}"
+        return event
+
+    async def ended(self) -> list[Event]:
+        """Wait for the application's end; what it had sent that nobody had asked for.
+
+        Raises what the application raised.
+        """
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.wait([self.task])
+        self.task.result()
+        rest: list[Event] = []
+        while (event := self._from_app.get_nowait()) is not None:
+            rest.append(event)
+        return rest
+
+    async def open(self) -> "Client":
+        """Connect a WebSocket that the application accepts."""
+        self.give({"type": "websocket.connect"})
+        event = await self.next()
+        assert event["type"] == "websocket.accept", event
+        return self
+
+    async def leave(self, code: int = 1001) -> list[Event]:
+        """Close the WebSocket as a client does, and wait for the end."""
+        self.give({"type": "websocket.disconnect", "code": code, "reason": ""})
+        return await self.ended()
+
+
+class Serve:
+    """Calls applications as a server does."""
+
+    def __init__(self) -> None:
+        self._clients: list[Client] = []
+
+    def __call__(
+        self,
+        app: ASGIApp | type[AsyncConsumer],
+        *,
+        receive: Receive | None = None,
+        send: Send | None = None,
+        **scope: Any,
+    ) -> Client:
+        if isinstance(app, type) and issubclass(app, AsyncConsumer):
+            application: ASGIApp = app.as_asgi()
+        else:
+            application = cast("ASGIApp", app)
+        scope = {"type": "websocket", "path": "/", "headers": [], "client": ["::1", 5]} | scope
+        client = Client(application, scope, receive, send)
+        self._clients.append(client)
+        return client
+
+    async def open(self, app: ASGIApp | type[AsyncConsumer], **scope: Any) -> Client:
+        """A WebSocket that is accepted."""
+        return await self(app, **scope).open()
+
+    async def stop(self) -> None:
+        for client in self._clients:
+            client.task.cancel()
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.gather(*(client.task for client in self._clients), return_exceptions=True)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Serves consumers during the test, and checks that they leave no task behind."""
+    server = Serve()
+    yield server
+    await server.stop()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -113,10 +113,10 @@ def close_code(code: int | bool | None) -> int:
     """The code to send: 1000 for None and True, or a number that RFC 6455, 7.4, allows."""
     if code is None or code is True:
         return 1000
-    if type(code) is not int:
+    if isinstance(code, bool) or not isinstance(code, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise TypeError(f"close code must be an int, not {code!r}")
     if 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999:
-        return code
+        return int(code)  # Perhaps it was a member of an enum.
     raise ValueError(
         f"close code {code} must not be sent (RFC 6455, 7.4): "
         "use 1000, a registered code, or 4000 to 4999 for codes of your own"

@@ -50,7 +50,7 @@ class AsyncHttpConsumer(AsyncConsumer):
         The server may keep them until the first part of the body. Raises
         :class:`ConnectionStateError` if they were sent before.
         """
-        if type(status) is not int or not 100 <= status <= 599:
+        if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise ValueError(f"status must be an HTTP status code, not {status!r}")
         pairs = cast("Headers", headers.items() if isinstance(headers, Mapping) else headers or ())
         checked: list[tuple[bytes, bytes]] = []
@@ -58,7 +58,7 @@ class AsyncHttpConsumer(AsyncConsumer):
             if not isinstance(name, bytes) or not isinstance(value, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
                 raise TypeError(f"header names and values must be bytes, not {name!r}: {value!r}")
             checked.append((name, value))
-        await self._response.start(status, checked)
+        await self._response.start(int(status), checked)
 
     async def send_body(self, body: bytes, *, more_body: bool = False) -> None:
         """Send a part of the body, by default the last one.

@@ -86,6 +86,9 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         """
         if (text_data is None) == (bytes_data is None):
             raise ValueError("send() takes either text_data or bytes_data, and one of them")
+        if close:
+            # Refused before the frame is sent rather than after it.
+            close = close_code(close)
         event: Event
         if text_data is not None:
             if not isinstance(text_data, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
