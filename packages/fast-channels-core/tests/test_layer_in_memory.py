@@ -5,7 +5,7 @@ import copy
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -345,28 +345,3 @@ async def test_closing_the_layer_drops_what_general_channels_hold(
     assert not receiver.done()
     await layer.send("general", {"type": "new"})
     assert await receiver == {"type": "new"}
-
-
-def test_the_options_can_be_read_back() -> None:
-    layer = InMemoryChannelLayer(expiry=5, group_expiry=7, capacity=3, max_message_bytes=99)
-    assert (layer.expiry, layer.group_expiry, layer.capacity) == (5, 7, 3)
-    assert layer.max_message_bytes == 99
-    assert set(layer.extensions) == {"groups", "flush"}
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"expiry": 0}, "expiry is 0, expected a number of seconds above 0"),
-        ({"expiry": -1}, "expiry is -1, expected"),
-        ({"expiry": math.nan}, "expiry is nan, expected"),
-        ({"expiry": "60"}, "expiry is '60', expected"),
-        ({"expiry": True}, "expiry is True, expected"),
-        ({"max_message_bytes": 0}, "max_message_bytes is 0, expected a whole number of bytes"),
-        ({"max_message_bytes": 1e6}, "max_message_bytes is 1000000.0, expected"),
-    ],
-)
-def test_an_option_that_makes_no_sense_is_named(options: dict[str, Any], sentence: str) -> None:
-    make = cast(Callable[..., InMemoryChannelLayer], InMemoryChannelLayer)
-    with pytest.raises(ValueError, match=sentence):
-        make(**options)

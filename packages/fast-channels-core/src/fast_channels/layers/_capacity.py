@@ -1,7 +1,7 @@
 """How many messages may wait in a channel: one default, and exceptions by name pattern."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import translate
 from typing import TypeAlias
 
@@ -17,19 +17,30 @@ class CapacityRules:
 
     def __init__(self, default: int, by_channel: ChannelCapacity | None) -> None:
         self._default = _positive(default, "capacity")
+        rules: ChannelCapacity = {} if by_channel is None else by_channel
+        if not isinstance(rules, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(f"channel_capacity is {rules!r}, expected a dict from pattern to int")
         self._rules = [
-            (
-                re.compile(translate(pattern)) if isinstance(pattern, str) else pattern,
-                _positive(capacity, f"channel_capacity[{pattern!r}]"),
-            )
-            for pattern, capacity in (by_channel or {}).items()
+            (_matcher(pattern), _positive(capacity, f"channel_capacity[{pattern!r}]"))
+            for pattern, capacity in rules.items()
         ]
 
     def __call__(self, channel: str) -> int:
-        for pattern, capacity in self._rules:
-            if pattern.match(channel):
+        for matches, capacity in self._rules:
+            if matches(channel):
                 return capacity
         return self._default
+
+
+def _matcher(pattern: str | re.Pattern[str]) -> Callable[[str], object]:
+    if isinstance(pattern, str):
+        return re.compile(translate(pattern)).match
+    if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        return pattern.match
+    raise TypeError(
+        f"channel_capacity has the pattern {pattern!r}, expected a glob such as 'worker.*' or a "
+        "regular expression that was compiled from a str"
+    )
 
 
 def _positive(capacity: int, option: str) -> int:

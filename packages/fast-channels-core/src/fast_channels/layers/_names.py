@@ -49,7 +49,10 @@ def checked_channel_prefix(prefix: str) -> str:
 
 def _invalid(kind: str, name: object, rule: str) -> InvalidNameError:
     shown = repr(name) if len(repr(name)) <= 120 else f"{repr(name)[:117]}..."
-    got = f"{shown} of {len(name)} characters" if isinstance(name, str) else shown
+    got = f"{shown} of {len(name)} characters" if type(name) is str else shown
+    if isinstance(name, str) and type(name) is not str:
+        # Its characters may be good, but what it becomes in a text depends on its class.
+        rule = f"it is a {type(name).__name__}; names are plain str, such as the value of an enum"
     return InvalidNameError(f"{got} is not a valid {kind} name: {rule}")
 
 
@@ -70,8 +73,9 @@ def group_name(prefix: str, value: str) -> str:
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise InvalidNameError(f"group_name() takes a string as value, not {value!r}")
     # A readable name never has two periods after the prefix: those mark a hash.
-    readable = f"{prefix}.{value}"
+    # Joined, not formatted: that would ask the class of an enum's member what to write.
+    readable = ".".join((prefix, value))
     if len(readable) <= MAX_NAME_LENGTH and _is_plain_name(value) and value[0] != ".":
         return readable
     digest = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
-    return f"{prefix}..{digest}"
+    return "..".join((prefix, digest))
