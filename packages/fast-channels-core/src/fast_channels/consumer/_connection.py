@@ -51,6 +51,7 @@ class Connection:
         "_reading",
         "_server_task",
         "_started",
+        "_stopped",
         "_table",
         "channel",
         "ending",
@@ -77,6 +78,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._finishing = False
         self._reading = False
+        self._stopped = False
         self._started: Started | Coroutine[Any, Any, None] | None = None
         self._pump: asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()
@@ -97,17 +99,20 @@ class Connection:
         try:
             await self._read(receive)
         except BaseException as error:
-            stopped_here = isinstance(error, asyncio.CancelledError) and self.task.done()
-            if not stopped_here or server_task.uncancel() > cancelled_before:
+            stopped_here = isinstance(error, asyncio.CancelledError) and self._stopped
+            if not stopped_here or server_task.cancelling() > cancelled_before + 1:
+                self._reading = False
                 self._cancel()
                 raise
         finally:
             self._reading = False
+            if self._stopped:
+                server_task.uncancel()
             await self._join()
         self.task.result()
 
     async def _read(self, receive: Receive) -> None:
-        while not self.task.done():
+        while not self._stopped:
             event = cast(Event, await receive())
             left = event["type"].endswith(".disconnect")
             if left:
@@ -116,8 +121,10 @@ class Connection:
             if left:
                 return
 
-    def _stop_reading(self, _task: asyncio.Task[None]) -> None:
+    def _stop_reading(self, _task: asyncio.Task[None] | None = None) -> None:
         if self._reading:
+            self._reading = False
+            self._stopped = True
             self._server_task.cancel()
 
     def _cancel(self) -> None:
@@ -175,7 +182,8 @@ class Connection:
                     event = item
                     find, self.from_layer = table.find_for_server, False
                     if event["type"].endswith(".disconnect"):
-                        code, reason = event.get("code", 1005), event.get("reason") or ""
+                        # daphne says None if the client's close frame has no code.
+                        code, reason = event.get("code") or 1005, event.get("reason") or ""
                         self.end(code, reason, by_client=True)
                         return
                 if table.overrides_dispatch:
@@ -223,6 +231,10 @@ class Connection:
         if self.ending is None:
             self.ending = Ending(code, reason, by_client)
             self.mailbox.wake()
+            if not by_client:
+                # Now, not at the very end: granian writes a close frame only while nobody waits
+                # in its receive().
+                self._stop_reading()
 
     async def _finish(self) -> None:
         """Leave the groups, stop deliveries, say goodbye, run the disconnect hook: once."""
