@@ -109,9 +109,10 @@ async def close_channel_layers() -> None:
     there is more than one.
     """
     failures: list[Exception] = []
-    for alias in channel_layers:
+    # Looked up before the first is closed: others may come and go meanwhile.
+    for alias, layer in [(alias, channel_layers[alias]) for alias in channel_layers]:
         try:
-            await channel_layers[alias].close()
+            await layer.close()
         except Exception as error:
             error.add_note(f"while closing channel layer {alias!r}")
             failures.append(error)
