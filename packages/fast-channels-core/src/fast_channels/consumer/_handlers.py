@@ -33,12 +33,15 @@ class EventTable:
         for base in owner.__mro__:
             ours = base is object or base.__module__.startswith(_LIBRARY)
             (self._reserved if ours else declared).update(vars(base))
-        self._names = _LAYER_EVENTS | {
-            name
-            for name in declared - self._reserved
-            if not name.startswith(("_", *_PROTOCOLS))
-            and inspect.iscoroutinefunction(getattr(owner, name))
+        names = {
+            name for name in declared - self._reserved if not name.startswith(("_", *_PROTOCOLS))
         }
+        # Not every consumer has those of the library.
+        self._names = frozenset(
+            name
+            for name in names | _LAYER_EVENTS
+            if inspect.iscoroutinefunction(getattr(owner, name, None))
+        )
         # Event types that were found in the names: at most as many as there are ways to write one.
         self._by_type: dict[str, str] = {}
         self.overrides_dispatch = not _is_ours(owner, "dispatch")
