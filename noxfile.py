@@ -69,7 +69,7 @@ def check_origin(session: nox.Session, python: str = "python") -> None:
 @nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
     """Serve the chat at http://127.0.0.1:8080; its options go after `--`."""
-    session.install(*editable([CORE]), "-r", f"{EXAMPLES}/chat/requirements.txt")
+    session.install(*editable([CORE], extras=False), "-r", f"{EXAMPLES}/chat/requirements.txt")
     check_origin(session)
     # nox's own patience after Ctrl+C is 0.3 s; saying goodbye to open tabs may take longer.
     session.run("python", f"{EXAMPLES}/chat/main.py", *session.posargs, interrupt_timeout=8)
