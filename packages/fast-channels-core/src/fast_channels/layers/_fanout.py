@@ -2,9 +2,11 @@
 
 A frame for the sockets themselves (``websocket.send``) needs no handler, and writing it rarely has
 to wait. Waking a task for every write costs a good part of the write, so :func:`notify_all` takes
-the first step of a write at once wherever the receiver has nothing else to do. It does so as the
-receiver's own task would: with that task current, and in its context. A write that does have to
-wait is left for the task to finish.
+the first step of a write at once wherever the receiver has nothing else to do. A write that does
+have to wait is left for the receiver's own task to finish.
+
+Code of middleware around the server's ``send`` may ask for its task and its context, so such a
+write begins with the receiver's task current and in its context. The server's own does not care.
 """
 
 import asyncio
@@ -14,12 +16,12 @@ from asyncio import (
     _enter_task,  # pyright: ignore[reportPrivateUsage]
     _leave_task,  # pyright: ignore[reportPrivateUsage]
 )
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextvars import Context
 from typing import Any, Final
 
 from fast_channels.layers._mailbox import Envelope, Mailbox
-from fast_channels.types import Send
+from fast_channels.types import Event, Send
 
 _FINISHED: Final = object()
 
@@ -27,7 +29,7 @@ _FINISHED: Final = object()
 class FrameWriter:
     """An open socket whose owner lets frames be written while it waits in its mailbox."""
 
-    __slots__ = ("context", "finish", "loop", "send", "task")
+    __slots__ = ("context", "finish", "is_servers_own", "loop", "send", "task")
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class FrameWriter:
         self.loop = task.get_loop()
         self.finish = finish
         """Given the rest of a write, makes the task await it."""
+        self.is_servers_own = isinstance(getattr(send, "__self__", None), asyncio.BaseProtocol)
 
 
 class Started:
@@ -100,12 +103,44 @@ def notify_all(
             if mailbox.waiters:
                 mailbox.notify(loop)
         return
-    frame = envelope.frame
-    sender = asyncio.current_task(loop)
-    if sender is not None:
-        _leave_task(loop, sender)
-    try:
-        for mailbox in mailboxes:
+    turn = _Turn(iter(mailboxes), envelope, envelope.frame, loop)
+    while True:
+        writing = turn.write_each().__await__()
+        try:
+            yielded = next(writing, _FINISHED)
+        except asyncio.CancelledError as error:
+            turn.writer.finish(_fail(error))
+            continue
+        if yielded is _FINISHED:
+            return
+        # One socket is not ready. Its owner awaits the rest of this coroutine, which is its own
+        # write and no other: the members after it are for the next one.
+        turn.writer.finish(Started(writing, yielded))
+
+
+class _Turn:
+    """Writes one frame to one member after the other."""
+
+    __slots__ = ("_envelope", "_frame", "_loop", "_rest", "writer")
+
+    writer: FrameWriter
+    """Of the member that is being written to."""
+
+    def __init__(
+        self,
+        members: Iterator[Mailbox],
+        envelope: Envelope,
+        frame: Event,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._rest = members
+        self._envelope = envelope
+        self._frame = frame
+        self._loop = loop
+
+    async def write_each(self) -> None:
+        envelope, frame, loop = self._envelope, self._frame, self._loop
+        for mailbox in self._rest:
             if not mailbox.waiters:
                 continue
             writer, items = mailbox.writer, mailbox.items
@@ -118,19 +153,33 @@ def notify_all(
                 mailbox.notify(loop)
                 continue
             items.clear()
-            # What goes wrong here is the receiver's, not the sender's.
-            task = writer.task
-            _enter_task(loop, task)
-            try:
-                iterator = writer.send(frame).__await__()
-                yielded = writer.context.run(next, iterator, _FINISHED)
-                if yielded is not _FINISHED:
-                    writer.finish(Started(iterator, yielded))
-            except (Exception, asyncio.CancelledError) as error:
-                writer.finish(_fail(error))
-            finally:
-                _leave_task(loop, task)
+            if writer.is_servers_own:
+                self.writer = writer
+                try:
+                    await writer.send(frame)
+                except Exception as error:
+                    writer.finish(_fail(error))
+            else:
+                _write_as_receiver(writer, frame)
+
+
+def _write_as_receiver(writer: FrameWriter, frame: Event) -> None:
+    """Take the first step of a write with the receiver's task current and in its context."""
+    loop, task = writer.loop, writer.task
+    sender = asyncio.current_task(loop)
+    if sender is not None:
+        _leave_task(loop, sender)
+    _enter_task(loop, task)
+    # What goes wrong here is the receiver's, not the sender's.
+    try:
+        writing = writer.send(frame).__await__()
+        yielded = writer.context.run(next, writing, _FINISHED)
+        if yielded is not _FINISHED:
+            writer.finish(Started(writing, yielded))
+    except (Exception, asyncio.CancelledError) as error:
+        writer.finish(_fail(error))
     finally:
+        _leave_task(loop, task)
         if sender is not None:
             _enter_task(loop, sender)
 
