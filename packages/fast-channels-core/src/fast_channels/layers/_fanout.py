@@ -16,7 +16,7 @@ from asyncio import (
     _enter_task,  # pyright: ignore[reportPrivateUsage]
     _leave_task,  # pyright: ignore[reportPrivateUsage]
 )
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Iterator
 from contextvars import Context
 from typing import Any, Final
 
@@ -77,8 +77,10 @@ class Started:
         self._iterator.close()
 
 
-def put_all(mailboxes: Iterable[Mailbox], envelope: Envelope) -> list[Mailbox]:
+def put_all(mailboxes: Collection[Mailbox], envelope: Envelope) -> list[Mailbox]:
     """Queue a message with every mailbox; those that refused it."""
+    if len(mailboxes) > 2:
+        envelope.expect_many()
     refused: list[Mailbox] = []
     for mailbox in mailboxes:
         # Mailbox.put for each would say the same; this loop is what a fan-out costs.

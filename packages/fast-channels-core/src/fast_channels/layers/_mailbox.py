@@ -4,13 +4,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
 
 from fast_channels.exceptions import ChannelClosed
 from fast_channels.types import Event, Message
 
 if TYPE_CHECKING:
     from fast_channels.layers._fanout import FrameWriter
+
+
+_IMMUTABLE: Final = frozenset({str, bytes, int, float, bool, NoneType})
 
 
 class Envelope:
@@ -21,7 +25,7 @@ class Envelope:
     them, and nobody may change it.
     """
 
-    __slots__ = ("decode", "expires_at", "frame", "payload")
+    __slots__ = ("_template", "decode", "expires_at", "frame", "payload")
 
     def __init__(
         self,
@@ -36,10 +40,20 @@ class Envelope:
         """On the clock of ``time.monotonic()``, seconds."""
         self.frame = as_frame(decode(payload)) if message_type == "websocket.send" else None
         """The ASGI event to write, if the message is one and nothing else."""
+        self._template: Message | None = None
 
     def open(self) -> Message:
         """A message for one receiver."""
+        if self._template is not None:
+            return self._template.copy()
         return self.decode(self.payload)
+
+    def expect_many(self) -> None:
+        """Several receivers will open this: a copy is quicker than decoding, where it will do."""
+        if self._template is None and self.frame is None:
+            message = self.decode(self.payload)
+            if _IMMUTABLE.issuperset(map(type, message.values())):
+                self._template = message
 
 
 def as_frame(message: Message) -> Event | None:
