@@ -24,7 +24,15 @@ class EventTable:
     private.
     """
 
-    __slots__ = ("_by_type", "_names", "_owner", "_reserved", "overrides_dispatch", "takes_frames")
+    __slots__ = (
+        "_by_type",
+        "_names",
+        "_owner",
+        "_reserved",
+        "overrides_dispatch",
+        "sends_plain_json",
+        "takes_frames",
+    )
 
     def __init__(self, owner: type) -> None:
         self._owner = owner
@@ -47,6 +55,8 @@ class EventTable:
         self.overrides_dispatch = not _is_ours(owner, "dispatch")
         self.takes_frames = not self.overrides_dispatch and _is_ours(owner, "websocket_send")
         """Whether a ``websocket.send`` message means a write to the socket and nothing else."""
+        self.sends_plain_json = _is_ours(owner, "encode_json") and _is_ours(owner, "send")
+        """Whether ``send_json`` means encoding by msgspec and a write, and nothing else."""
 
     def find_for_layer(self, consumer: object, event: Event) -> Handler:
         """The handler of an event from a layer. Raises :class:`UnhandledEventError`."""

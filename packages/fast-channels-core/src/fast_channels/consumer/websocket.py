@@ -89,17 +89,9 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         if close:
             # Refused before the frame is sent rather than after it.
             close = close_code(close)
-        event: Event
-        if text_data is not None:
-            if not isinstance(text_data, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-                raise TypeError(f"text_data must be a str, not {type(text_data).__name__}")
-            event = {"type": "websocket.send", "text": text_data}
-        else:
-            if not isinstance(bytes_data, bytes | bytearray | memoryview):
-                raise TypeError(f"bytes_data must be bytes, not {type(bytes_data).__name__}")
-            event = {"type": "websocket.send", "bytes": bytes(bytes_data)}
+        frame = _text_frame(text_data) if text_data is not None else _binary_frame(bytes_data)
         try:
-            await self._socket.write(event)
+            await self._socket.write(frame)
         except OSError:
             self._socket.lost()
         if close:
@@ -134,15 +126,15 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         The frame is encoded once, so this is the fastest way to say the same to many. Give
         exactly one of ``text``, ``bytes`` and ``json``; the latter is encoded with
         ``encode_json`` if the class has one. Members whose socket is not open miss it. Raises as
-        :meth:`BaseChannelLayer.group_send` does, and :class:`ValueError`.
+        :meth:`BaseChannelLayer.group_send` does, :class:`ValueError` unless there is one kind of
+        data, and :class:`TypeError` for data of a wrong type.
         """
         if (text is not None) + (bytes is not None) + (json is not None) != 1:
             raise ValueError("broadcast() takes exactly one of text, bytes and json")
         if json is not None:
             text = await self._encode(json)
-        event: Event = {"type": "websocket.send"}
-        event.update({"text": text} if text is not None else {"bytes": bytes})
-        await self.channel_layer.group_send(group, event)
+        frame = _text_frame(text) if text is not None else _binary_frame(bytes)
+        await self.channel_layer.group_send(group, frame)
 
     async def on_error(self, exc: Exception, event: Event, /) -> None:
         """A handler raised ``exc`` while it was given ``event``.
@@ -232,6 +224,18 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         return _encode_json(content).decode()
 
 
+def _text_frame(text: object) -> Event:
+    if not isinstance(text, str):
+        raise TypeError(f"the text of a frame must be a str, not {type(text).__name__}")
+    return {"type": "websocket.send", "text": text}
+
+
+def _binary_frame(data: object) -> Event:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"the data of a binary frame must be bytes, not {type(data).__name__}")
+    return {"type": "websocket.send", "bytes": bytes(data)}
+
+
 class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
     """A WebSocket connection whose frames are texts of JSON. Override :meth:`receive_json`.
 
@@ -257,7 +261,16 @@ class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
 
     async def send_json(self, content: Any, close: bool | int = False) -> None:
         """Encode anything that :meth:`encode_json` takes and send it; see :meth:`send`."""
-        await self.send(await self.encode_json(content), close=close)
+        if close or not self._events.sends_plain_json:
+            await self.send(await self.encode_json(content), close=close)
+            return
+        # The same, for a class that overrides neither, without their calls.
+        try:
+            await self._socket.write(
+                {"type": "websocket.send", "text": _encode_json(content).decode()}
+            )
+        except OSError:
+            self._socket.lost()
 
     @classmethod
     async def encode_json(cls, content: Any) -> str:
