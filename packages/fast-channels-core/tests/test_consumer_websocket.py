@@ -171,9 +171,9 @@ async def test_bytes_of_any_kind_are_sent_as_bytes(serve: "Serve", data: Any) ->
     [
         ((), "ValueError: send() takes either text_data or bytes_data, and one of them"),
         (("a", b"b"), "ValueError: send() takes either text_data or bytes_data, and one of them"),
-        ((b"a",), "TypeError: text_data must be a str, not bytes"),
-        (({"a": 1},), "TypeError: text_data must be a str, not dict"),
-        ((None, "a"), "TypeError: bytes_data must be bytes, not str"),
+        ((b"a",), "TypeError: the text of a frame must be a str, not bytes"),
+        (({"a": 1},), "TypeError: the text of a frame must be a str, not dict"),
+        ((None, "a"), "TypeError: the data of a binary frame must be bytes, not str"),
     ],
 )
 async def test_data_that_is_no_frame(

@@ -230,7 +230,7 @@ def _text_frame(text: object) -> Event:
     return {"type": "websocket.send", "text": text}
 
 
-def _binary_frame(data: object) -> Event:
+def _binary_frame(data: bytes | None) -> Event:
     if not isinstance(data, bytes | bytearray | memoryview):
         raise TypeError(f"the data of a binary frame must be bytes, not {type(data).__name__}")
     return {"type": "websocket.send", "bytes": bytes(data)}
