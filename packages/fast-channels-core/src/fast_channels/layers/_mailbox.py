@@ -191,13 +191,19 @@ class Mailbox:
             waited = True
 
     def clear(self) -> None:
-        self.items.clear()
+        """Drop the messages that wait. The events of a client are not the layer's to drop."""
+        for item in self.items.copy():
+            if isinstance(item, Envelope):
+                try:
+                    self.items.remove(item)
+                except ValueError:
+                    pass  # Its receiver was quicker.
 
     def close(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Take no more messages, drop those that wait, and let go every waiting receiver."""
         self.closed = True
         self.limit = 0
-        self.items.clear()
+        self.clear()
         for waiter in self.waiters.copy():
             owner = waiter.get_loop()
             if owner is loop:
