@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 __all__ = [
     "ASGIApp",
+    "ASGIConnection",
     "ConsumerProbe",
     "Event",
     "Headers",
@@ -38,6 +39,17 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Header names, in lower case, and values as ASGI has them; a name may come more than once."""
+
+
+class ASGIConnection(Protocol):
+    """The three things of an ASGI call in one object, as Starlette's ``WebSocket`` is."""
+
+    @property
+    def scope(self) -> Scope: ...
+    @property
+    def receive(self) -> Receive: ...
+    @property
+    def send(self) -> Send: ...
 
 
 class ConsumerProbe(Protocol):

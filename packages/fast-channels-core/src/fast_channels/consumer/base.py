@@ -2,8 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Mapping, MutableMapping
+from typing import Any, ClassVar, Literal, get_args, overload
 
 from fast_channels._cookies import parse_cookies
 from fast_channels.consumer._connection import Connection, logger
@@ -12,7 +12,7 @@ from fast_channels.consumer._protocol import Protocol
 from fast_channels.exceptions import InvalidChannelLayerError, StopConsumer
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.layers.registry import channel_layers
-from fast_channels.types import Event, Receive, Scope, Send
+from fast_channels.types import ASGIConnection, Event, Receive, Scope, Send
 
 __all__ = ["AsyncConsumer", "ConsumerApplication"]
 
@@ -174,12 +174,32 @@ class ConsumerApplication:
 
     def __init__(self, consumer_class: type[AsyncConsumer], initkwargs: Mapping[str, Any]) -> None:
         inspect.signature(consumer_class).bind(**initkwargs)
-        self.consumer_class = consumer_class
-        self.consumer_initkwargs = dict(initkwargs)
+        self.consumer_class: type[AsyncConsumer] = consumer_class
+        self.consumer_initkwargs: dict[str, Any] = dict(initkwargs)
         functools.update_wrapper(self, consumer_class, updated=())
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.consumer_class(**self.consumer_initkwargs)(scope, receive, send)
+    @overload
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+    @overload
+    async def __call__(self, scope: ASGIConnection, /) -> None: ...
+    async def __call__(
+        self,
+        scope: Scope | ASGIConnection,
+        receive: Receive | None = None,
+        send: Send | None = None,
+    ) -> None:
+        """Run a consumer as an ASGI application, or for a ``WebSocket`` or ``Request`` that a
+        view of Starlette or FastAPI was given: ``await application(websocket)``.
+
+        The latter lets a view check dependencies first. It must not have accepted the socket.
+        """
+        consumer = self.consumer_class(**self.consumer_initkwargs)
+        if not isinstance(scope, MutableMapping):
+            await consumer(scope.scope, scope.receive, scope.send)
+        elif receive is not None and send is not None:
+            await consumer(scope, receive, send)
+        else:
+            raise TypeError(f"{self!r} takes a scope, receive and send, or an object with these")
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.consumer_initkwargs.items())

@@ -20,7 +20,7 @@ class LocalTable:
     __slots__ = ("_serial", "channels", "groups", "node_id")
 
     def __init__(self) -> None:
-        self.node_id = secrets.token_hex(8)
+        self.node_id: str = secrets.token_hex(8)
         self.channels: dict[str, Mailbox] = {}
         # Dicts as sets that keep the order of joining.
         self.groups: dict[str, dict[Mailbox, None]] = {}

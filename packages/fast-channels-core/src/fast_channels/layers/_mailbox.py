@@ -34,11 +34,13 @@ class Envelope:
         expires_at: float,
         message_type: str,
     ) -> None:
-        self.payload = payload
-        self.decode = decode
-        self.expires_at = expires_at
+        self.payload: bytes = payload
+        self.decode: Callable[[bytes], Message] = decode
+        self.expires_at: float = expires_at
         """On the clock of ``time.monotonic()``, seconds."""
-        self.frame = as_frame(decode(payload)) if message_type == "websocket.send" else None
+        self.frame: Event | None = (
+            as_frame(decode(payload)) if message_type == "websocket.send" else None
+        )
         """The ASGI event to write, if the message is one and nothing else."""
         self._template: Message | None = None
 
@@ -81,15 +83,15 @@ class Mailbox:
     """Whether the receiver understands ``layer.gap``; those of other frameworks do not."""
 
     def __init__(self) -> None:
-        self.name = ""
+        self.name: str = ""
         self.groups: set[str] | None = None
         """The groups that this channel is in; None until the first one."""
-        self.closed = False
+        self.closed: bool = False
         self.writer: FrameWriter | None = None
         """Set while frames may be written to a socket instead of waking the receiver."""
         # Envelopes; in the mailbox of a connection also the client's events, as mappings.
         self.items: deque[Any] = deque()
-        self.limit = 0
+        self.limit: int = 0
         self.waiters: list[asyncio.Future[None]] = []
 
     def open(self, name: str, capacity: int) -> None:

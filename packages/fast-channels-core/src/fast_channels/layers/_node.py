@@ -48,18 +48,18 @@ class Node:
         send_timeout: float,
         linger: float,
     ) -> None:
-        self.codec = codec
-        self.loop = asyncio.get_running_loop()
-        self.table = LocalTable()
+        self.codec: MessageCodec = codec
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.table: LocalTable = LocalTable()
         self._send_timeout = send_timeout
         self._tasks: set[asyncio.Task[Any]] = set()
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._request_ids = itertools.count(1)
-        self.started = False
+        self.started: bool = False
         self._starting: asyncio.Task[None] | None = None
         self._guard: AsyncGenerator[None] | None = None
         self._gap = codec.seal({"type": "layer.gap"})
-        self.connection = connect(self)
+        self.connection: BrokerConnection = connect(self)
         self._subscriptions = Subscriptions(self, linger)
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from fast_channels.exceptions import InvalidChannelLayerError
 from fast_channels.layers.base import BaseChannelLayer
@@ -75,7 +76,7 @@ class ChannelLayerRegistry:
         return len(self._layers)
 
 
-channel_layers = ChannelLayerRegistry()
+channel_layers: Final = ChannelLayerRegistry()
 """The registry of the process."""
 
 

@@ -10,7 +10,7 @@ from .base import BaseMiddleware
 
 __all__ = ["OriginValidator", "WebsocketDenier"]
 
-logger = logging.getLogger("fast_channels.middleware")
+_logger = logging.getLogger("fast_channels.middleware")
 
 
 class WebsocketDenier:
@@ -86,7 +86,7 @@ class OriginValidator(BaseMiddleware):
         if scope["type"] == "websocket":
             fault = self._fault(scope)
             if fault is not None:
-                logger.warning("refused a WebSocket to %.200r: %s", scope.get("path"), fault)
+                _logger.warning("refused a WebSocket to %.200r: %s", scope.get("path"), fault)
                 await self._denier(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
