@@ -36,6 +36,7 @@ EXTRAS = {CORE: "[encryption]"}
 INTEGRATION = "integration-tests"
 INTEGRATION_REQUIREMENTS = f"{INTEGRATION}/requirements.txt"
 EXAMPLES = "examples"
+BENCHMARKS = "benchmarks"
 
 
 def tests_of(package: str) -> str:
@@ -159,8 +160,7 @@ def wheels(session: nox.Session) -> None:
         away = Path(temporary)
         # Not the session's environment: that one has hatch and all that hatch needs.
         session.run("python", "-m", "venv", str(away / "venv"))
-        scripts = "Scripts" if sys.platform == "win32" else "bin"
-        python = str(away / "venv" / scripts / "python")
+        python = python_of(away / "venv")
         requirements = [*map(wheel_of, needed), *test_tools(tested)]
         if not chosen:
             requirements += ["-r", INTEGRATION_REQUIREMENTS]
@@ -169,6 +169,10 @@ def wheels(session: nox.Session) -> None:
         paths = copy_tests(away, tested, integration=not chosen)
         with session.chdir(away):
             session.run(python, "-m", "pytest", *paths, external=True)
+
+
+def python_of(environment: Path) -> str:
+    return str(environment / ("Scripts" if sys.platform == "win32" else "bin") / "python")
 
 
 def wheel_of(package: str) -> str:
@@ -207,3 +211,17 @@ def lowest(session: nox.Session) -> None:
         check_origin(session)
         # What we require is old here and what that requires is new: they deprecate each other.
         session.run("pytest", "-W", "default::DeprecationWarning", *folders, *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure beside the reference implementation; names of benchmarks go after `--`."""
+    session.install(*editable([CORE], extras=False), "-r", f"{BENCHMARKS}/requirements.txt")
+    check_origin(session)
+    # The reference has the same import name, so it gets an environment of its own.
+    environment = Path(session.create_tmp()) / "reference"
+    session.run("python", "-m", "venv", "--clear", str(environment))
+    reference = python_of(environment)
+    requirements = f"{BENCHMARKS}/reference.txt"
+    session.run(reference, "-m", "pip", "install", "-q", "-r", requirements, external=True)
+    session.run("python", "-m", "benchmarks", "--reference", reference, *session.posargs)
