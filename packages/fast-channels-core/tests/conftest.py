@@ -1,5 +1,8 @@
 import asyncio
+import importlib.util
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
@@ -17,6 +20,19 @@ from fast_channels.types import ASGIApp, Event, Receive, Scope, Send
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# pytest imports tests by path and keeps their folder out of sys.path.
+_spec = importlib.util.spec_from_file_location(
+    "tcp_broker", Path(__file__).with_name("tcp_broker.py")
+)
+assert _spec is not None
+assert _spec.loader is not None
+sys.modules["tcp_broker"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules["tcp_broker"])
+
+from tcp_broker import broker as broker  # noqa: E402  # it can be found now
+from tcp_broker import make_layer as make_layer  # noqa: E402
+from tcp_broker import thread_broker as thread_broker  # noqa: E402
 
 
 class _Clock:
