@@ -15,8 +15,8 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
 
 from fast_channels.consumer._handlers import EventTable
 from fast_channels.consumer._mailbox import ConnectionMailbox, PulledEnvelope
@@ -44,7 +44,7 @@ class Connection:
     __slots__ = (
         "_consumer",
         "_context",
-        "_finishing",
+        "_interruptible",
         "_loop",
         "_protocol",
         "_pump",
@@ -76,10 +76,10 @@ class Connection:
         self.ending: Ending | None = None
         self.from_layer = False
         self._loop = asyncio.get_running_loop()
-        self._finishing = False
+        self._interruptible = False
         self._reading = False
         self._stopped = False
-        self._started: Started | Coroutine[Any, Any, None] | None = None
+        self._started: Started | None = None
         self._pump: asyncio.Task[None] | None = None
         self._context = contextvars.copy_context()
         self.mailbox = ConnectionMailbox(self._loop, self._overflow())
@@ -112,8 +112,11 @@ class Connection:
         self.task.result()
 
     async def _read(self, receive: Receive) -> None:
-        while not self._stopped:
+        while True:
             event = cast(Event, await receive())
+            if self._stopped:
+                # A receive() may keep a cancellation to itself: asyncio.wait_for() before 3.12.
+                return
             left = event["type"].endswith(".disconnect")
             if left:
                 self._protocol.client_left()
@@ -128,9 +131,12 @@ class Connection:
             self._server_task.cancel()
 
     def _cancel(self) -> None:
-        """End from outside: break off the handler that runs, not the clean-up."""
+        """End from outside: break off the handler that runs, not the clean-up.
+
+        A task that is cancelled before its first step would never get to the clean-up.
+        """
         self.end(ABNORMAL)
-        if not self._finishing:
+        if self._interruptible:
             self.task.cancel()
 
     async def _join(self) -> None:
@@ -148,21 +154,31 @@ class Connection:
     # The dispatch loop: runs in a task of its own.
 
     async def _serve(self) -> None:
+        self._interruptible = True
         try:
             await self._dispatch_all()
         except asyncio.CancelledError:
             self.end(ABNORMAL)
         finally:
-            self._finishing = True
+            self._interruptible = False
+            # What was cancelled is over: a task group of the disconnect handler looks at this.
+            while self.task.uncancel():
+                pass
             await self._finish()
 
     async def _dispatch_all(self) -> None:
         mailbox, table, consumer = self.mailbox, self._table, self._consumer
         items = mailbox.items
         event: Event = {}
-        while self.ending is None:
+        while self.ending is None or self._started is not None:
             if not items and self._started is None:
-                await mailbox.arrival()
+                try:
+                    await mailbox.arrival()
+                except asyncio.CancelledError as error:
+                    if self._started is None:
+                        raise
+                    # That is what this task waits for by now, so that is what is cancelled.
+                    self._started.cancel(error)
                 continue
             try:
                 if self._started is not None:
@@ -194,20 +210,37 @@ class Connection:
                 self.end(1000)
             except UnhandledEventError as error:
                 statistics.count("event.unhandled", str(error))
-            except Exception as error:
-                await self._fail(error, event)
+            except (Exception, asyncio.CancelledError) as error:
+                await self._fail(self._failure(error), event)
 
-    async def _fail(self, error: Exception, event: Event) -> None:
+    async def _fail(self, failure: Exception, event: Event) -> None:
         """Give what a handler raised to the application; nothing gets past."""
-        self._report(error)
+        self._report(failure)
         try:
-            await self._consumer.on_error(error, event)
+            await self._consumer.on_error(failure, event)
         except StopConsumer:
             self.end(1000)
-        except Exception as second:
-            self._report(second)
-            logger.exception("%s: on_error failed", self.identity())
+        except (Exception, asyncio.CancelledError) as error:
+            self._log_failure(error, "on_error failed")
             self.end(1011)
+
+    def _failure(self, error: Exception | asyncio.CancelledError) -> Exception:
+        """What went wrong in the application's code; raises what really cancels this task.
+
+        Otherwise something that a handler awaited was cancelled: an error like any other.
+        """
+        if isinstance(error, Exception):
+            return error
+        if self.task.cancelling():
+            raise error
+        failure = RuntimeError("something that was awaited is cancelled; the handler was not")
+        failure.__cause__ = error
+        return failure
+
+    def _log_failure(self, error: Exception | asyncio.CancelledError, what: str) -> None:
+        failure = self._failure(error)
+        self._report(failure)
+        logger.error("%s: %s", self.identity(), what, exc_info=failure)
 
     # Frames that skip the dispatch loop while it waits.
 
@@ -222,7 +255,7 @@ class Connection:
         """The socket is not open any more."""
         self.mailbox.writer = None
 
-    def _finish_write(self, rest: Started | Coroutine[Any, Any, None]) -> None:
+    def _finish_write(self, rest: Started) -> None:
         self._started = rest
         self.mailbox.wake()
 
@@ -238,16 +271,14 @@ class Connection:
 
     async def _finish(self) -> None:
         """Leave the groups, stop deliveries, say goodbye, run the disconnect hook: once."""
-        started, self._started = self._started, None
-        if started is not None:
-            started.close()
         ending = self.ending or Ending(ABNORMAL, "", False)
         await self._close_channel()
         try:
             await self._protocol.say_goodbye(ending)
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
             # The socket may have gone first; that it has ended is known already.
-            logger.debug("%s: could not end in good form", self.identity(), exc_info=True)
+            failure = self._failure(error)
+            logger.debug("%s: could not end in good form", self.identity(), exc_info=failure)
         event = self._protocol.disconnect_event(self._consumer.scope, ending)
         if event is None:
             return
@@ -256,9 +287,8 @@ class Connection:
             await self._consumer.dispatch(event)
         except (StopConsumer, UnhandledEventError):
             pass
-        except Exception as error:
-            self._report(error)
-            logger.exception("%s: the disconnect handler failed", self.identity())
+        except (Exception, asyncio.CancelledError) as error:
+            self._log_failure(error, "the disconnect handler failed")
 
     # The channel.
 
@@ -280,8 +310,7 @@ class Connection:
                 self.mailbox.notify(self._loop)
                 await pulled.opened
         except Exception as error:
-            self._report(error)
-            logger.exception("%s: its channel layer failed", self.identity())
+            self._log_failure(error, "its channel layer failed")
             self.end(1011)
 
     async def _close_channel(self) -> None:
@@ -292,9 +321,8 @@ class Connection:
         if self.layer is not None:
             try:
                 await self.layer.close_channel(self.channel)
-            except Exception as error:
-                self._report(error)
-                logger.exception("%s: could not close channel %s", self.identity(), self.channel)
+            except (Exception, asyncio.CancelledError) as error:
+                self._log_failure(error, f"could not close channel {self.channel}")
 
     def _overflow(self) -> Callable[[], bool] | None:
         """What to do when the mailbox is full; True if there is room then. Any thread asks."""

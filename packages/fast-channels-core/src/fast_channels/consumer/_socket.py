@@ -81,8 +81,10 @@ class Socket(Protocol):
         self._on_closed()
 
     async def say_goodbye(self, ending: Ending) -> None:
-        # 1006 stands for an end without a close frame: nobody is there to be told.
-        if self.state is not State.CLOSED and ending.code != 1006:
+        if ending.code == 1006:
+            # It stands for an end without a close frame: nobody is there to be told.
+            self.client_left()
+        elif self.state is not State.CLOSED:
             await self.close(ending.code, ending.reason)
 
     def disconnect_event(self, scope: Scope, ending: Ending) -> Event:

@@ -16,7 +16,7 @@ from asyncio import (
     _enter_task,  # pyright: ignore[reportPrivateUsage]
     _leave_task,  # pyright: ignore[reportPrivateUsage]
 )
-from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextvars import Context
 from typing import Any, Final
 
@@ -29,52 +29,76 @@ _FINISHED: Final = object()
 class FrameWriter:
     """An open socket whose owner lets frames be written while it waits in its mailbox."""
 
-    __slots__ = ("context", "finish", "is_servers_own", "loop", "send", "task")
+    __slots__ = ("context", "finish", "is_busy", "is_servers_own", "loop", "send", "task")
 
     def __init__(
         self,
         send: Send,
         task: asyncio.Task[None],
         context: Context,
-        finish: Callable[["Started | Coroutine[Any, Any, None]"], None],
+        finish: Callable[["Started"], None],
     ) -> None:
-        self.send = send
-        self.task = task
-        self.context = context
-        self.loop = task.get_loop()
-        self.finish = finish
+        self.send: Send = send
+        self.task: asyncio.Task[None] = task
+        self.context: Context = context
+        self.loop: asyncio.AbstractEventLoop = task.get_loop()
+        self.finish: Callable[[Started], None] = finish
         """Given the rest of a write, makes the task await it."""
-        self.is_servers_own = isinstance(getattr(send, "__self__", None), asyncio.BaseProtocol)
+        self.is_busy: bool = False
+        """The first step of a write runs; middleware may send to the same group in it."""
+        self.is_servers_own: bool = isinstance(
+            getattr(send, "__self__", None), asyncio.BaseProtocol
+        )
 
 
 class Started:
     """The rest of an awaitable whose first step ran elsewhere; to be awaited once."""
 
-    __slots__ = ("_iterator", "_yielded")
+    __slots__ = ("_error", "_iterator", "_yielded")
 
-    def __init__(self, iterator: Generator[Any, Any, Any], yielded: Any) -> None:
+    def __init__(
+        self,
+        iterator: Generator[Any, Any, Any],
+        yielded: Any,
+        error: BaseException | None = None,
+    ) -> None:
+        """``error``: thrown into the rest instead of waiting for what was yielded."""
+        if yielded is not None:
+            # The loop's sign that this future was handed to a task. It was not yet, and with the
+            # sign nobody else could await it.
+            yielded._asyncio_future_blocking = False
         self._iterator = iterator
         self._yielded = yielded
+        self._error = error
 
     def __await__(self) -> Generator[Any, None, None]:
-        iterator, yielded = self._iterator, self._yielded
+        yielded, error = self._yielded, self._error
         if yielded is not None:
-            # The loop's sign that this future is awaited; another awaiter may have reset it.
             yielded._asyncio_future_blocking = True
-        while True:
-            try:
-                try:
-                    yield yielded
-                except BaseException as error:
-                    yielded = iterator.throw(error)
+        try:
+            while True:
+                if error is None:
+                    try:
+                        yield yielded
+                    except BaseException as raised:
+                        error = raised
+                if error is None:
+                    yielded = next(self._iterator)
                 else:
-                    yielded = next(iterator)
-            except StopIteration:
-                return
+                    thrown, error = error, None
+                    yielded = self._iterator.throw(thrown)
+        except StopIteration:
+            return
 
-    def close(self) -> None:
-        """Give up the rest."""
-        self._iterator.close()
+    def cancel(self, error: asyncio.CancelledError) -> None:
+        """What cancelling a task does: cancel what it waits for, or else throw ``error``."""
+        if self._yielded is None or not self._yielded.cancel():
+            self._error = error
+
+
+def failed(error: BaseException) -> Started:
+    """The rest of an awaitable whose first step raised."""
+    return Started((None for _ in ()), None, error)
 
 
 def put_all(mailboxes: Collection[Mailbox], envelope: Envelope) -> list[Mailbox]:
@@ -111,7 +135,7 @@ def notify_all(
         try:
             yielded = next(writing, _FINISHED)
         except asyncio.CancelledError as error:
-            turn.writer.finish(_fail(error))
+            turn.writer.finish(failed(error))
             continue
         if yielded is _FINISHED:
             return
@@ -151,16 +175,21 @@ class _Turn:
                 or len(items) != 1
                 or items[0] is not envelope
                 or writer.loop is not loop
+                or writer.is_busy
             ):
                 mailbox.notify(loop)
                 continue
-            items.clear()
+            try:
+                # Not clear(): another thread may have added to it by now.
+                items.remove(envelope)
+            except ValueError:
+                continue
             if writer.is_servers_own:
                 self.writer = writer
                 try:
                     await writer.send(frame)
                 except Exception as error:
-                    writer.finish(_fail(error))
+                    writer.finish(failed(error))
             else:
                 _write_as_receiver(writer, frame)
 
@@ -172,6 +201,7 @@ def _write_as_receiver(writer: FrameWriter, frame: Event) -> None:
     if sender is not None:
         _leave_task(loop, sender)
     _enter_task(loop, task)
+    writer.is_busy = True
     # What goes wrong here is the receiver's, not the sender's.
     try:
         writing = writer.send(frame).__await__()
@@ -179,12 +209,9 @@ def _write_as_receiver(writer: FrameWriter, frame: Event) -> None:
         if yielded is not _FINISHED:
             writer.finish(Started(writing, yielded))
     except (Exception, asyncio.CancelledError) as error:
-        writer.finish(_fail(error))
+        writer.finish(failed(error))
     finally:
+        writer.is_busy = False
         _leave_task(loop, task)
         if sender is not None:
             _enter_task(loop, sender)
-
-
-async def _fail(error: BaseException) -> None:
-    raise error
