@@ -1,9 +1,13 @@
 """What joining and leaving cost the broker, and that no order of events mutes a member."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 
+import pytest
 from tcp_broker import Broker, MakeLayer, joined, message, numbers, reached
+
+from fast_channels.exceptions import ChannelLayerUnavailable
 
 Settle = Callable[[], Awaitable[None]]
 
@@ -135,3 +139,121 @@ async def test_groups_that_are_left_while_the_broker_is_away_stay_left(
     await broker.start()
     await reached(lambda: list(broker.groups) == ["kept"])
     await reached(lambda: layer.nodes[0].groups == ["kept"])
+
+
+@pytest.mark.parametrize(("joins", "refusing"), [(10_000, False), (500, True)])
+async def test_joining_and_leaving_at_random_never_mutes_a_member(
+    broker: Broker, make_layer: MakeLayer, joins: int, refusing: bool
+) -> None:
+    """Two groups that are always about to lose their last member, and a broker that takes its
+    time and refuses now and then."""
+    here, there = make_layer(linger=0, send_timeout=2), make_layer()
+    await there.new_channel()
+    broker.delay = lambda: random.choice((0, 0, 0.0005))
+    count = 0
+    heard = 0
+
+    async def refuse_now_and_then() -> None:
+        while refusing and count < joins:
+            broker.refuse(random.choice(("subscribe", "unsubscribe")), 1)
+            await asyncio.sleep(0.05)
+
+    async def visit() -> None:
+        nonlocal count, heard
+        channel = await here.new_channel()
+        mailbox = here.nodes[0].table.channels[channel]
+        while count < joins:
+            count += 1
+            group = random.choice(("room.1", "room.2"))
+            await here.group_add(group, channel)
+            if random.random() < 0.05:
+                # Whoever else comes and goes meanwhile: this one is a member.
+                await there.group_send(group, message(heard))
+                await numbers(here, channel, 1)
+                heard += 1
+            elif random.random() < 0.3:
+                await asyncio.sleep(0)
+            await here.group_discard(group, channel)
+            if random.random() < 0.3:
+                await asyncio.sleep(random.choice((0, 0.0005)))
+            mailbox.clear()
+        await here.close_channel(channel)
+
+    await asyncio.gather(refuse_now_and_then(), *(visit() for _ in range(4)))
+    assert heard > joins / 50
+    assert broker.commands["unsubscribe"] > joins / 50
+    broker.refuse("unsubscribe", 0)
+    await reached(lambda: not broker.groups)
+    await reached(lambda: not here.nodes[0].groups)
+
+
+async def test_a_subscription_that_is_refused_for_long_fails_every_join_and_is_undone(
+    broker: Broker, make_layer: MakeLayer
+) -> None:
+    layer = make_layer(send_timeout=0.05, linger=0)
+    channels = [await layer.new_channel() for _ in range(2)]
+    broker.refuse("subscribe", 1000)
+    outcomes = await asyncio.gather(
+        *(layer.group_add("room", channel) for channel in channels), return_exceptions=True
+    )
+    for outcome in outcomes:
+        assert isinstance(outcome, ChannelLayerUnavailable)
+        assert str(outcome).endswith("within 0.05 s: subscribe was refused")
+    # It may be subscribed for all that this process knows.
+    await reached(lambda: broker.commands["unsubscribe"] == 1)
+    assert layer.nodes[0].groups == []
+    broker.refuse("subscribe", 0)
+    await layer.group_add("room", channels[0])
+    await layer.group_send("room", message(1))
+    assert await numbers(layer, channels[0], 1) == [1]
+    await layer.send(channels[1], message(2))
+    assert await numbers(layer, channels[1], 1) == [2]
+
+
+async def test_who_joins_late_waits_as_long_as_who_joins_first(
+    broker: Broker, make_layer: MakeLayer
+) -> None:
+    layer = make_layer(send_timeout=0.2)
+    channels = [await layer.new_channel() for _ in range(2)]
+    broker.refuse("subscribe", 1000)
+    first = asyncio.create_task(layer.group_add("room", channels[0]))
+    await asyncio.sleep(0.15)
+    late = asyncio.create_task(layer.group_add("room", channels[1]))
+    with pytest.raises(ChannelLayerUnavailable):
+        await first
+    assert not late.done()
+    broker.refuse("subscribe", 0)
+    await late
+    await layer.group_send("room", message(1))
+    assert await numbers(layer, channels[1], 1) == [1]
+
+
+async def test_an_unsubscription_without_an_answer_holds_up_nobody_for_ever(
+    broker: Broker, make_layer: MakeLayer
+) -> None:
+    layer = make_layer(send_timeout=0.1, linger=0)
+    channel = await joined(layer, "room")
+    hold = broker.hold("unsubscribe")
+    await layer.group_discard("room", channel)
+    await hold.arrived()
+    async with asyncio.timeout(5):
+        with pytest.raises(ChannelLayerUnavailable):
+            while True:
+                await layer.group_add("room", channel)
+                await layer.group_discard("room", channel)
+    hold.release()
+    await layer.group_add("room", channel)
+    await layer.group_send("room", message(1))
+    assert await numbers(layer, channel, 1) == [1]
+
+
+async def test_an_unsubscription_that_failed_is_made_up_for(
+    broker: Broker, make_layer: MakeLayer
+) -> None:
+    layer = make_layer(linger=0, send_timeout=0.05)
+    channel = await joined(layer, "room")
+    broker.refuse("unsubscribe", 1)
+    await layer.group_discard("room", channel)
+    await reached(lambda: not broker.groups)
+    assert broker.commands["unsubscribe"] == 2
+    await reached(lambda: layer.nodes[0].groups == [])

@@ -31,6 +31,11 @@ def jittered(pause: float) -> float:
     return pause * random.uniform(0.5, 1)  # noqa: S311  # nothing secret about it
 
 
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _logger.error("a task of the channel layer failed", exc_info=error)
+
+
 class Node:
     """The channels and groups of one event loop, and their connection to the broker.
 
@@ -59,8 +64,8 @@ class Node:
         self._starting: asyncio.Task[None] | None = None
         self._guard: AsyncGenerator[None] | None = None
         self._gap = codec.seal({"type": "layer.gap"})
+        self._subscriptions = Subscriptions(self, linger=linger, patience=send_timeout)
         self.connection: BrokerConnection = connect(self)
-        self._subscriptions = Subscriptions(self, linger)
 
     @property
     def id(self) -> str:
@@ -69,7 +74,7 @@ class Node:
 
     @property
     def groups(self) -> list[str]:
-        """The groups whose messages the broker is to send to this node, in order of joining."""
+        """The groups whose messages the broker is to send to this node."""
         return self._subscriptions.names
 
     # What a backend calls.
@@ -101,22 +106,18 @@ class Node:
     # What the layer calls.
 
     async def start(self) -> None:
-        """Return when the connection is up; the first caller opens it for all."""
-        if self._starting is None:
-            self._starting = self.run(self._start())
-        starting = self._starting
-        # A caller that gives up must not take the others with it.
-        await asyncio.wait([starting])
-        if starting.cancelled():
-            raise ChannelLayerUnavailable("the layer was closed while it was being connected")
-        starting.result()
+        """Return when the connection is up."""
+        await self.attempt(self._connected)
+
+    async def _connected(self) -> None:
+        """Try to connect, together with everybody else who waits for that."""
+        if self._starting is None or self._starting.done():
+            self._starting = self.share(self._start())
+        await self.outcome(self._starting)
 
     async def _start(self) -> None:
-        try:
-            await self.attempt(self.connection.connect)
-        except BaseException:
-            self._starting = None
-            raise
+        async with asyncio.timeout(self._send_timeout):
+            await self.connection.connect()
         self.started = True
         # An event loop finishes its asynchronous generators before it closes, so a node of a
         # loop that nobody closed the layer in still gives its connection back.
@@ -143,7 +144,6 @@ class Node:
         if tasks:
             await asyncio.wait(tasks)
         self.started = False
-        self._starting = None
         await self.connection.close()
         guard, self._guard = self._guard, None
         if guard is not None:
@@ -163,13 +163,13 @@ class Node:
     async def join(self, group: str, channel: str) -> None:
         """Add a channel of this node; returns when the broker knows that the node has members."""
         mailbox = self.table.channels.get(channel)
-        if mailbox is None or (mailbox.groups is not None and group in mailbox.groups):
-            if mailbox is not None:
-                await self._subscriptions.ready(group)
+        if mailbox is None:
             return
         self.table.join(group, mailbox)
+        if self._subscriptions.hold(group):
+            return
         try:
-            await self._subscriptions.ready(group)
+            await self.attempt(lambda: self._subscriptions.confirm(group))
         except BaseException:
             self.leave(group, channel)
             raise
@@ -232,8 +232,8 @@ class Node:
                 f"the broker could not be reached within {self._send_timeout:g} s{why}"
             ) from reason
 
-    def run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run something in the background that the node stops and awaits when it stops."""
+    def share(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something in the background for all who wait for its :meth:`outcome`."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
@@ -241,9 +241,24 @@ class Node:
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # A broker that is away was told to whoever waited; the rest is a fault to be seen.
-        if not task.cancelled() and not isinstance(error := task.exception(), OSError | None):
-            _logger.error("a task of the channel layer failed", exc_info=error)
+        if not task.cancelled():
+            task.exception()  # All who waited may have given up, so that nobody asks for it.
+
+    async def outcome(self, shared: asyncio.Task[T]) -> T:
+        """What a shared task returns or raises. A caller that gives up does not cancel it."""
+        await asyncio.wait([shared])
+        if shared.cancelled():
+            raise ChannelLayerUnavailable("the layer was closed meanwhile")
+        return shared.result()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in the background that the node stops and awaits when it stops.
+
+        What it raises is logged.
+        """
+        task = self.share(work)
+        task.add_done_callback(_log_failure)
+        return task
 
     def _open(self, data: bytes, age: float) -> Envelope | None:
         try:
