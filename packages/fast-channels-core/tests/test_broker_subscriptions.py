@@ -187,6 +187,28 @@ async def test_joining_and_leaving_at_random_never_mutes_a_member(
     await reached(lambda: not here.nodes[0].groups)
 
 
+@pytest.mark.parametrize("cancelled", [0, 1])
+async def test_giving_up_on_a_join_leaves_the_same_channel_joined_by_another_call(
+    broker: Broker, make_layer: MakeLayer, cancelled: int
+) -> None:
+    """Also when it is given up in the moment in which the broker confirms."""
+    layer = make_layer(linger=0)
+    channel = await layer.new_channel()
+    for steps in range(30):
+        hold = broker.hold("subscribe")
+        joins = [asyncio.create_task(layer.group_add("room", channel)) for _ in range(2)]
+        await hold.arrived()
+        hold.release()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        joins[cancelled].cancel()
+        await joins[1 - cancelled]
+        await layer.group_send("room", message(steps))
+        assert await numbers(layer, channel, 1) == [steps]
+        await layer.group_discard("room", channel)
+        await reached(lambda: not broker.groups)
+
+
 async def test_a_subscription_that_is_refused_for_long_fails_every_join_and_is_undone(
     broker: Broker, make_layer: MakeLayer
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,6 +61,7 @@ class Node:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._request_ids = itertools.count(1)
+        self._joining: Counter[tuple[str, str]] = Counter()
         self.started: bool = False
         self._starting: asyncio.Task[None] | None = None
         self._guard: AsyncGenerator[None] | None = None
@@ -168,11 +170,19 @@ class Node:
         self.table.join(group, mailbox)
         if self._subscriptions.hold(group):
             return
+        call = (group, channel)
+        self._joining[call] += 1
         try:
             await self.attempt(lambda: self._subscriptions.confirm(group))
         except BaseException:
-            self.leave(group, channel)
+            # Another call that adds the same channel may have succeeded, or be about to.
+            if self._joining[call] == 1 and not self._subscriptions.is_confirmed(group):
+                self.leave(group, channel)
             raise
+        finally:
+            self._joining[call] -= 1
+            if not self._joining[call]:
+                del self._joining[call]
 
     def leave(self, group: str, channel: str) -> None:
         mailbox = self.table.channels.get(channel)
