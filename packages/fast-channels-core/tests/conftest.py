@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fast_channels.consumer import AsyncConsumer
+from fast_channels.consumer import AsyncConsumer, AsyncWebsocketConsumer, ConsumerApplication
 from fast_channels.layers import (
     InMemoryChannelLayer,
     register_channel_layer,
@@ -144,6 +144,10 @@ class Client:
         async with asyncio.timeout(DEADLINE):
             await asyncio.wait([self.task])
         self.task.result()
+        return self.rest()
+
+    def rest(self) -> list[Event]:
+        """What the application, which has ended, had sent that nobody had asked for."""
         rest: list[Event] = []
         while (event := self._from_app.get_nowait()) is not None:
             rest.append(event)
@@ -203,3 +207,87 @@ async def serve() -> AsyncIterator[Serve]:
     yield server
     await server.stop()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+Act = Callable[["Actor"], Awaitable[None]]
+
+
+class Actor(AsyncWebsocketConsumer):
+    """Awaits, in each of its handlers, what it was made with."""
+
+    channel_layer_alias = "default"
+    groups = ["room"]
+
+    def __init__(
+        self,
+        scene: "Scene",
+        *,
+        connect: Act = AsyncWebsocketConsumer.connect,
+        receive: Act | None = None,
+        event: Act | None = None,
+        disconnect: Act | None = None,
+        on_error: Act | None = None,
+    ) -> None:
+        self.scene = scene
+        self._acts = {"connect": connect, "receive": receive, "event": event}
+        self._acts |= {"disconnect": disconnect, "on_error": on_error}
+
+    async def _act(self, name: str) -> None:
+        if (act := self._acts[name]) is not None:
+            await act(self)
+
+    async def connect(self) -> None:
+        await self._act("connect")
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await self._act("receive")
+
+    async def event(self, event: Event) -> None:
+        await self._act("event")
+
+    async def disconnect(self, code: int, /) -> None:
+        self.scene.ends.append(code)
+        # Counted as for a channel that is gone, which it has to be by now.
+        await self.channel_layer.send(self.channel_name, {"type": "event"})
+        await self._act("disconnect")
+
+    async def on_error(self, exc: Exception, event: Event, /) -> None:
+        if self._acts["on_error"] is None:
+            await super().on_error(exc, event)
+        else:
+            await self._act("on_error")
+
+
+class Scene:
+    """What became of an :class:`Actor`."""
+
+    def __init__(
+        self, counted: Callable[[], dict[str, int]], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.counted = counted
+        self._caplog = caplog
+        self.ends: list[int] = []
+        """The codes that ``disconnect`` was called with."""
+
+    def app(self, **acts: Act) -> ConsumerApplication:
+        return Actor.as_asgi(scene=self, **acts)
+
+    def check(self, code: int) -> None:
+        """``disconnect`` ran once, with this code, when the channel had been released."""
+        assert self.ends == [code]
+        assert self.counted()["channel.gone"] == 1
+
+    def logged(self) -> list[str]:
+        """The levels of what was logged about connections."""
+        name = "fast_channels.consumer"
+        return [record.levelname for record in self._caplog.records if record.name == name]
+
+
+@pytest.fixture
+def scene(
+    default_layer: InMemoryChannelLayer,
+    counted: Callable[[], dict[str, int]],
+    caplog: pytest.LogCaptureFixture,
+) -> Scene:
+    caplog.set_level("DEBUG", "fast_channels.consumer")
+    return Scene(counted, caplog)
