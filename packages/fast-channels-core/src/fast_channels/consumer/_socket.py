@@ -11,6 +11,10 @@ from fast_channels.types import Event, Headers, Scope, Send
 
 MAX_REASON_BYTES = 123
 
+LOST = (OSError, RuntimeError)
+"""What ``send`` raises when the client has gone: OSError by the ASGI specification. granian and
+daphne know no better than RuntimeError; a middleware that raises it has no use for the socket."""
+
 
 class State(Enum):
     """accept() opens, close() closes; the client may leave at any time, which closes, too."""
@@ -23,7 +27,7 @@ class State(Enum):
 class Socket(Protocol):
     """Writes what the state allows; drops and counts what comes too late."""
 
-    __slots__ = ("_on_closed", "_on_open", "_send", "state")
+    __slots__ = ("_on_closed", "_on_open", "_send", "refused", "state")
 
     def __init__(
         self, send: Send, on_open: Callable[[], None], on_closed: Callable[[], None]
@@ -32,6 +36,7 @@ class Socket(Protocol):
         self._on_open = on_open
         self._on_closed = on_closed
         self.state = State.CONNECTING
+        self.refused: Exception | None = None
 
     async def accept(self, scope: Scope, subprotocol: str | None, headers: Headers | None) -> None:
         if self.state is State.OPEN:
@@ -59,7 +64,7 @@ class Socket(Protocol):
             self._on_open()
 
     def write(self, event: Event) -> Awaitable[None]:
-        """The write of a frame, to be awaited; an :class:`OSError` means :meth:`lost`."""
+        """The write of a frame, to be awaited; one of ``LOST`` then means :meth:`lost`."""
         if self.state is State.OPEN:
             return self._send(event)
         if self.state is State.CONNECTING:
@@ -74,7 +79,17 @@ class Socket(Protocol):
         event: Event = {"type": "websocket.close", "code": code}
         if reason:
             event["reason"] = reason
-        await self.finish(self._send(event))
+        try:
+            await self.finish(self._send(event))
+        except Exception as error:
+            # daphne takes no codes from 1001 to 2999. It sends 1011 itself, for an exception.
+            if not 1001 <= code < 3000:
+                raise
+            if code == 1011:
+                error.add_note("raised again so that the server closes the connection with 1011")
+                self.refused = error
+            else:
+                await self.finish(self._send({**event, "code": code + 3000}))
 
     def client_left(self) -> None:
         self.state = State.CLOSED
@@ -93,13 +108,13 @@ class Socket(Protocol):
     async def finish(self, write: Awaitable[None]) -> None:
         try:
             await write
-        except OSError:
-            self.lost()
+        except LOST as error:
+            self.lost(error)
 
-    def lost(self) -> None:
+    def lost(self, error: Exception) -> None:
         """The server said, by an error, that the client has gone; its event is on the way."""
         self.client_left()
-        self._count_late("an event")
+        self._count_late(f"an event ({error!r})")
 
     def _count_late(self, what: str) -> None:
         statistics.count(

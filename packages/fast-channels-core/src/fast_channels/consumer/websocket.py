@@ -10,7 +10,7 @@ from asgiref.typing import (
     WebSocketReceiveEvent,
 )
 
-from fast_channels.consumer._socket import Socket, State, close_code, close_reason
+from fast_channels.consumer._socket import LOST, Socket, State, close_code, close_reason
 from fast_channels.consumer.base import AsyncConsumer, require_scope_type
 from fast_channels.exceptions import AcceptConnection, DenyConnection, UnhandledEventError
 from fast_channels.layers._mailbox import as_frame
@@ -70,6 +70,9 @@ class AsyncWebsocketConsumer(AsyncConsumer):
             return
         require_scope_type(self, scope, "websocket")
         await super().__call__(scope, receive, send)
+        if self._socket.refused is not None:
+            # All is released. Whoever does not take the close frame has to end the connection.
+            raise self._socket.refused
 
     # Frames, not events as in the base class: Channels has had these two forms since version 1.
     async def send(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -90,10 +93,11 @@ class AsyncWebsocketConsumer(AsyncConsumer):
             # Refused before the frame is sent rather than after it.
             close = close_code(close)
         frame = _text_frame(text_data) if text_data is not None else _binary_frame(bytes_data)
+        write = self._socket.write(frame)
         try:
-            await self._socket.write(frame)
-        except OSError:
-            self._socket.lost()
+            await write
+        except LOST as error:
+            self._socket.lost(error)
         if close:
             await self.close(close)
 
@@ -104,7 +108,8 @@ class AsyncWebsocketConsumer(AsyncConsumer):
         that runs goes on; the consumer ends after it. Closing again does nothing.
 
         A rejected client sees HTTP status 403, never the code. Raises :class:`ValueError` for a
-        code that RFC 6455 forbids to send and for a reason that is too long.
+        code that RFC 6455 forbids to send and for a reason that is too long. daphne sends no
+        reasons, and of the codes below 3000 only 1000 and 1011: 4003 there stands for 1003.
         """
         code, reason = close_code(code), close_reason(reason)
         if self._socket.state is State.CLOSED:
@@ -265,12 +270,13 @@ class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
             await self.send(await self.encode_json(content), close=close)
             return
         # The same, for a class that overrides neither, without their calls.
+        write = self._socket.write(
+            {"type": "websocket.send", "text": _encode_json(content).decode()}
+        )
         try:
-            await self._socket.write(
-                {"type": "websocket.send", "text": _encode_json(content).decode()}
-            )
-        except OSError:
-            self._socket.lost()
+            await write
+        except LOST as error:
+            self._socket.lost(error)
 
     @classmethod
     async def encode_json(cls, content: Any) -> str:
