@@ -14,7 +14,6 @@ class PulledEnvelope(Envelope):
 
     def __init__(self, message: Message) -> None:
         self._message = message
-        self._template = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.expires_at = float("inf")
         self.frame = None

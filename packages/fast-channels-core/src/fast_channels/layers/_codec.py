@@ -40,9 +40,7 @@ class MessageCodec:
         """An envelope for receivers of this process, which need no encryption."""
         payload = self._plain.encode(message)
         self._check_size(payload)
-        return Envelope(
-            payload, self._decode_known, time.monotonic() + self._expiry, message["type"]
-        )
+        return Envelope(payload, self._decode_known, time.monotonic() + self._expiry, message)
 
     def arrived(self, data: bytes, age: float = 0) -> Envelope:
         """An envelope for bytes from a broker, sent ``age`` seconds ago.
@@ -50,10 +48,9 @@ class MessageCodec:
         Raises :class:`MessageDecodeError` here, once, instead of at every receiver.
         """
         payload = data if self._encrypted is None else self._encrypted.decrypt(data)
-        message_type = self._plain.decode(payload)["type"]
-        return Envelope(
-            payload, self._decode_known, time.monotonic() + self._expiry - age, message_type
-        )
+        message = self._plain.decode(payload)
+        expires_at = time.monotonic() + self._expiry - age
+        return Envelope(payload, self._decode_known, expires_at, message)
 
     def _check_size(self, payload: bytes) -> None:
         if len(payload) > self._max_bytes:

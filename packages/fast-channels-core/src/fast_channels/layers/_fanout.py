@@ -1,7 +1,7 @@
 """From one message to the mailboxes of all its receivers, and past them to their sockets.
 
 A frame for the sockets themselves (``websocket.send``) needs no handler, and writing it rarely has
-to wait. Waking a task for every write costs a good part of the write, so :func:`notify_all` takes
+to wait. Waking a task for every write costs a good part of the write, so :class:`Delivery` takes
 the first step of a write at once wherever the receiver has nothing else to do. A write that does
 have to wait is left for the receiver's own task to finish.
 
@@ -16,7 +16,7 @@ from asyncio import (
     _enter_task,  # pyright: ignore[reportPrivateUsage]
     _leave_task,  # pyright: ignore[reportPrivateUsage]
 )
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context
 from typing import Any, Final
 
@@ -101,97 +101,108 @@ def failed(error: BaseException) -> Started:
     return Started((None for _ in ()), None, error)
 
 
-def put_all(mailboxes: Collection[Mailbox], envelope: Envelope) -> list[Mailbox]:
-    """Queue a message with every mailbox; those that refused it."""
-    if len(mailboxes) > 2:
-        envelope.expect_many()
-    refused: list[Mailbox] = []
-    for mailbox in mailboxes:
-        # Mailbox.put for each would say the same; this loop is what a fan-out costs.
-        items = mailbox.items
-        if len(items) < mailbox.limit:
-            items.append(envelope)
-        elif not mailbox.put(envelope):
-            refused.append(mailbox)
-    return refused
+class Delivery:
+    """One message on its way to many mailboxes; ``loop`` is the running loop.
 
-
-def notify_all(
-    mailboxes: Iterable[Mailbox], envelope: Envelope, loop: asyncio.AbstractEventLoop
-) -> None:
-    """Make the receivers of a message, queued before, take it; ``loop`` is the running one.
-
-    Every mailbox must have the message by now: what a receiver does here may send again, and
-    that must come after this message everywhere.
+    It has two steps. Every receiver is given the message before :meth:`finish` lets any of them
+    run, because what a receiver sends in reply must come after this message everywhere.
     """
-    if envelope.frame is None:
-        for mailbox in mailboxes:
-            if mailbox.waiters:
-                mailbox.notify(loop)
-        return
-    turn = _Turn(iter(mailboxes), envelope, envelope.frame, loop)
-    while True:
-        writing = turn.write_each().__await__()
-        try:
-            yielded = next(writing, _FINISHED)
-        except asyncio.CancelledError as error:
-            turn.writer.finish(failed(error))
-            continue
-        if yielded is _FINISHED:
-            return
-        # One socket is not ready. Its owner awaits the rest of this coroutine, which is its own
-        # write and no other: the members after it are for the next one.
-        turn.writer.finish(Started(writing, yielded))
 
+    __slots__ = ("_envelope", "_idle", "_loop", "_queued", "_writer")
 
-class _Turn:
-    """Writes one frame to one member after the other."""
-
-    __slots__ = ("_envelope", "_frame", "_loop", "_rest", "writer")
-
-    writer: FrameWriter
-    """Of the member that is being written to."""
-
-    def __init__(
-        self,
-        members: Iterator[Mailbox],
-        envelope: Envelope,
-        frame: Event,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self._rest = members
+    def __init__(self, envelope: Envelope, loop: asyncio.AbstractEventLoop) -> None:
         self._envelope = envelope
-        self._frame = frame
         self._loop = loop
+        self._queued: list[Mailbox] = []
+        self._idle: list[FrameWriter] = []
+        self._writer: FrameWriter | None = None
 
-    async def write_each(self) -> None:
-        envelope, frame, loop = self._envelope, self._frame, self._loop
-        for mailbox in self._rest:
-            if not mailbox.waiters:
+    def put(self, mailboxes: Iterable[Mailbox]) -> list[Mailbox]:
+        """Give the message to every mailbox; those that refused it.
+
+        A layer that several threads share holds its lock during this.
+        """
+        envelope, queued, refused = self._envelope, self._queued, list[Mailbox]()
+        is_frame = envelope.frame is not None
+        for mailbox in mailboxes:
+            items = mailbox.items
+            if is_frame and not items and mailbox.waiters:
+                writer = mailbox.writer
+                if writer is not None and writer.is_servers_own and writer.loop is self._loop:
+                    # Nothing can come in between, so the frame need not be queued.
+                    self._idle.append(writer)
+                    continue
+            # Mailbox.put for each would say the same; this loop is what a fan-out costs.
+            if len(items) < mailbox.limit:
+                items.append(envelope)
+            elif not mailbox.put(envelope):
+                refused.append(mailbox)
                 continue
-            writer, items = mailbox.writer, mailbox.items
-            if (
-                writer is None
-                or len(items) != 1
-                or items[0] is not envelope
-                or writer.loop is not loop
-                or writer.is_busy
-            ):
+            queued.append(mailbox)
+        return refused
+
+    def finish(self) -> None:
+        """Write to the sockets that wait for it, and wake the other receivers."""
+        if self._idle:
+            self._write_to_idle()
+        loop, frame = self._loop, self._envelope.frame
+        for mailbox in self._queued:
+            if mailbox.waiters and not (frame is not None and self._wrote(mailbox, frame)):
                 mailbox.notify(loop)
-                continue
+
+    def _write_to_idle(self) -> None:
+        rest = iter(self._idle)
+        while True:
+            writing = self._write_each(rest).__await__()
             try:
-                # Not clear(): another thread may have added to it by now.
-                items.remove(envelope)
-            except ValueError:
-                continue
-            if writer.is_servers_own:
-                self.writer = writer
-                try:
-                    await writer.send(frame)
-                except Exception as error:
-                    writer.finish(failed(error))
-            else:
-                _write_as_receiver(writer, frame)
+                yielded = next(writing, _FINISHED)
+                if yielded is _FINISHED:
+                    return
+                # One socket is not ready. Its owner awaits the rest of this coroutine, which is
+                # its own write and no other: the next one takes the members after it.
+                started = Started(writing, yielded)
+            except asyncio.CancelledError as error:
+                started = failed(error)
+            if self._writer is not None:
+                self._writer.finish(started)
+
+    async def _write_each(self, writers: Iterator[FrameWriter]) -> None:
+        frame = self._envelope.frame or {}
+        for writer in writers:
+            self._writer = writer
+            try:
+                await writer.send(frame)
+            except Exception as error:
+                writer.finish(failed(error))
+
+    def _wrote(self, mailbox: Mailbox, frame: Event) -> bool:
+        """Write to a socket whose ``send`` is wrapped, if its owner has nothing else to do."""
+        writer, items = mailbox.writer, mailbox.items
+        if (
+            writer is None
+            or len(items) != 1
+            or items[0] is not self._envelope
+            or writer.loop is not self._loop
+            or writer.is_busy
+        ):
+            return False
+        try:
+            # Not clear(): another thread may have added to it by now.
+            items.remove(self._envelope)
+        except ValueError:
+            return True
+        _write_as_receiver(writer, frame)
+        return True
+
+
+def deliver(
+    envelope: Envelope, mailboxes: Iterable[Mailbox], loop: asyncio.AbstractEventLoop
+) -> list[Mailbox]:
+    """Both steps of a :class:`Delivery`, where no other thread is concerned."""
+    delivery = Delivery(envelope, loop)
+    refused = delivery.put(mailboxes)
+    delivery.finish()
+    return refused
 
 
 def _write_as_receiver(writer: FrameWriter, frame: Event) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers._names import SPECIFIC_MARK
@@ -67,8 +68,9 @@ class LocalTable:
         del self.groups[group]
         return True
 
-    def members(self, group: str) -> tuple[Mailbox, ...]:
-        return tuple(self.groups.get(group, ()))
+    def members(self, group: str) -> Collection[Mailbox]:
+        """The members, in order of joining; valid until the table changes."""
+        return self.groups.get(group, ())
 
 
 def count_gone(channel: str) -> None:

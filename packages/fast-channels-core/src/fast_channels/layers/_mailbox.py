@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,37 +25,31 @@ class Envelope:
     them, and nobody may change it.
     """
 
-    __slots__ = ("_template", "decode", "expires_at", "frame", "payload")
+    __slots__ = ("_decode", "_payload", "_plain", "expires_at", "frame")
 
     def __init__(
         self,
         payload: bytes,
         decode: Callable[[bytes], Message],
         expires_at: float,
-        message_type: str,
+        message: Mapping[str, Any],
     ) -> None:
-        self.payload: bytes = payload
-        self.decode: Callable[[bytes], Message] = decode
+        """``payload`` decodes to ``message``, which belongs to somebody else."""
+        self._payload = payload
+        self._decode = decode
         self.expires_at: float = expires_at
         """On the clock of ``time.monotonic()``, seconds."""
-        self.frame: Event | None = (
-            as_frame(decode(payload)) if message_type == "websocket.send" else None
-        )
+        # A message without containers needs no decoding: a copy is another message.
+        is_plain = type(message) is dict and _IMMUTABLE.issuperset(map(type, message.values()))
+        self._plain = dict(message) if is_plain else None
+        self.frame: Event | None = None
         """The ASGI event to write, if the message is one and nothing else."""
-        self._template: Message | None = None
+        if message["type"] == "websocket.send":
+            self.frame = as_frame(self.open())
 
     def open(self) -> Message:
         """A message for one receiver."""
-        if self._template is not None:
-            return self._template.copy()
-        return self.decode(self.payload)
-
-    def expect_many(self) -> None:
-        """Several receivers will open this: a copy is quicker than decoding, where it will do."""
-        if self._template is None and self.frame is None:
-            message = self.decode(self.payload)
-            if _IMMUTABLE.issuperset(map(type, message.values())):
-                self._template = message
+        return self._decode(self._payload) if self._plain is None else self._plain.copy()
 
 
 def as_frame(message: Message) -> Event | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fast_channels.exceptions import ChannelLayerUnavailable, MessageDecodeError
 from fast_channels.layers._codec import MessageCodec
-from fast_channels.layers._fanout import notify_all, put_all
+from fast_channels.layers._fanout import deliver
 from fast_channels.layers._inbox import Deliver, Done, Join, Leave, Parcel, pack, unpack
 from fast_channels.layers._local import LocalTable, count_gone, count_refused
 from fast_channels.layers._mailbox import Envelope, Mailbox
@@ -94,9 +94,8 @@ class Node:
         """Bytes came for a group, sent ``age`` seconds ago. Unknown groups cost nothing."""
         members = self.table.members(group)
         if members and (envelope := self._open(data, age)) is not None:
-            for mailbox in put_all(members, envelope):
+            for mailbox in deliver(envelope, members, self.loop):
                 count_refused(mailbox, group)
-            notify_all(members, envelope, self.loop)
 
     def gap(self) -> None:
         """Messages may have been missed: every consumer of this node is told, once."""
@@ -283,10 +282,10 @@ class Node:
                 mailbox = self.table.channels.get(channel)
                 if mailbox is None:
                     count_gone(channel)
-                elif (envelope := self._open(data, age)) is not None:
-                    if not mailbox.put(envelope):
-                        statistics.count("event.full", f"{channel!r} is full and missed a message")
-                    notify_all((mailbox,), envelope, self.loop)
+                    return
+                envelope = self._open(data, age)
+                if envelope is not None and deliver(envelope, (mailbox,), self.loop):
+                    statistics.count("event.full", f"{channel!r} is full and missed a message")
             case Join():
                 self.run(self._join_for(parcel))
             case Leave(group, channel):

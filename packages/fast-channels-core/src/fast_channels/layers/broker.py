@@ -14,7 +14,7 @@ from fast_channels.exceptions import (
     MessageDecodeError,
 )
 from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
-from fast_channels.layers._fanout import notify_all
+from fast_channels.layers._fanout import deliver
 from fast_channels.layers._local import DeliversLocally, count_gone
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers._names import (
@@ -175,10 +175,8 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
         mailbox = node.table.channels.get(channel)
         if mailbox is None:
             count_gone(channel)
-        elif not mailbox.put(envelope):
+        elif deliver(envelope, (mailbox,), node.loop):
             raise ChannelFull(channel)
-        else:
-            notify_all((mailbox,), envelope, node.loop)
 
     async def receive(self, channel: str) -> Message:
         require_channel_name(channel)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fast_channels.exceptions import ChannelClosed, ChannelFull
 from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
-from fast_channels.layers._fanout import notify_all, put_all
+from fast_channels.layers._fanout import Delivery
 from fast_channels.layers._general import GeneralChannels
 from fast_channels.layers._local import DeliversLocally, LocalTable, count_gone, count_refused
 from fast_channels.layers._mailbox import Mailbox
@@ -63,15 +63,14 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
 
     async def send(self, channel: str, message: Mapping[str, Any]) -> None:
         require_channel_name(channel)
-        envelope = self._codec.seal(message)
+        delivery = Delivery(self._codec.seal(message), asyncio.get_running_loop())
         with self._lock:
             mailbox = self._find(channel)
-            if mailbox is not None and not mailbox.put(envelope):
+            if mailbox is not None and delivery.put((mailbox,)):
                 raise ChannelFull(channel)
         if mailbox is None:
             count_gone(channel)
-        else:
-            notify_all((mailbox,), envelope, asyncio.get_running_loop())
+        delivery.finish()
 
     async def receive(self, channel: str) -> Message:
         specific = self._table.channels.get(channel)
@@ -127,14 +126,14 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
                 self._general.drop_if_unused(mailbox)
 
     async def group_send(self, group: str, message: Mapping[str, Any]) -> None:
-        require_group_name(group)
-        envelope = self._codec.seal(message)
+        if group not in self._table.groups:
+            require_group_name(group)
+        delivery = Delivery(self._codec.seal(message), asyncio.get_running_loop())
         with self._lock:
-            members = self._table.members(group)
-            refused = put_all(members, envelope)
+            refused = delivery.put(self._table.members(group))
         for mailbox in refused:
             count_refused(mailbox, group)
-        notify_all(members, envelope, asyncio.get_running_loop())
+        delivery.finish()
 
     async def flush(self) -> None:
         with self._lock:

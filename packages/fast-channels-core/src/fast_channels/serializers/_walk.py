@@ -58,7 +58,9 @@ def fits(values: Iterable[Any], scalars: frozenset[type], depth: int = MAX_DEPTH
         if cls is dict:
             if not (depth and _all_str(map(type, value))):
                 return False
-            if not fits(value.values(), scalars, depth - 1):
+            values = value.values()
+            # Most messages are flat, and this is one call.
+            if not (scalars.issuperset(map(_class_of, values)) or fits(values, scalars, depth - 1)):
                 return False
         elif cls is list or cls is tuple:
             if not (depth and fits(value, scalars, depth - 1)):
