@@ -67,8 +67,7 @@ class AsyncHttpConsumer(AsyncConsumer):
         Raises :class:`TypeError` if ``body`` is not bytes, :class:`ConnectionStateError` before
         the headers.
         """
-        if not isinstance(body, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-            raise TypeError(f"body must be bytes, not {type(body).__name__}: encode text first")
+        _require_bytes(body)
         await self._response.body(body, more_body=more_body)
 
     async def send_response(
@@ -78,7 +77,8 @@ class AsyncHttpConsumer(AsyncConsumer):
         *,
         headers: Headers | Mapping[bytes, bytes] | None = None,
     ) -> None:
-        """Send a whole response."""
+        """Send a whole response. Raises as the two parts do, before anything is sent."""
+        _require_bytes(body)
         await self.send_headers(status=status, headers=headers)
         await self.send_body(body)
 
@@ -107,3 +107,8 @@ class AsyncHttpConsumer(AsyncConsumer):
     def _on_complete(self) -> None:
         if self._connection is not None:
             self._connection.end(1000)
+
+
+def _require_bytes(body: object) -> None:
+    if not isinstance(body, bytes):
+        raise TypeError(f"body must be bytes, not {type(body).__name__}: encode text first")

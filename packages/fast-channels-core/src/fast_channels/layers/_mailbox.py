@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _IMMUTABLE: Final = frozenset({str, bytes, int, float, bool, NoneType})
+_ALL_STR: Final = frozenset({str}).issuperset
 
 
 class Envelope:
@@ -40,8 +41,10 @@ class Envelope:
         self.expires_at: float = expires_at
         """On the clock of ``time.monotonic()``, seconds."""
         # A message without containers needs no decoding: a copy is another message.
-        is_plain = type(message) is dict and _IMMUTABLE.issuperset(map(type, message.values()))
-        self._plain = dict(message) if is_plain else None
+        is_flat = _IMMUTABLE.issuperset(map(type, message.values())) and _ALL_STR(
+            map(type, message)
+        )
+        self._plain = dict(message) if is_flat else None
         self.frame: Event | None = None
         """The ASGI event to write, if the message is one and nothing else."""
         if message["type"] == "websocket.send":
