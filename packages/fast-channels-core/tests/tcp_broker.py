@@ -107,7 +107,7 @@ class Broker:
         self._pulls: dict[str, deque[tuple[Link, int]]] = {}
         self._refusals = Counter[str]()
         self._frozen: list[tuple[Link, list[Any]]] | None = None
-        self._links: dict[Link, None] = {}
+        self.links: dict[Link, None] = {}
         self._server: asyncio.Server | None = None
 
     # What tests do to it.
@@ -128,7 +128,7 @@ class Broker:
 
     async def cut(self) -> None:
         """Break every connection, as a network does."""
-        links = list(self._links)
+        links = list(self.links)
         for link in links:
             link.transport.abort()
         if links:
@@ -163,11 +163,11 @@ class Broker:
 
     def _accept(self) -> Link:
         link = Link(self._arrive, self._lost)
-        self._links[link] = None
+        self.links[link] = None
         return link
 
     def _lost(self, link: Link) -> None:
-        del self._links[link]
+        del self.links[link]
         for group in list(self.groups):
             self._leave(link, group)
         for node_id in [node_id for node_id, owner in self.inboxes.items() if owner is link]:
@@ -277,15 +277,19 @@ class TcpConnection(BrokerConnection):
     def __init__(self, node: Node, port: int) -> None:
         super().__init__(node)
         self._port = port
-        self._link: Link | None = None
+        self.link: Link | None = None
+        self.closed = True
+        self.groups_when_made = node.groups
         self._call_ids = itertools.count(1)
         self._given_up: dict[int, str] = {}
 
     async def connect(self) -> None:
-        self._link = await self._open()
+        self.closed = False
+        self.link = await self._open()
 
     async def close(self) -> None:
-        link, self._link = self._link, None
+        self.closed = True
+        link, self.link = self.link, None
         if link is not None:
             link.transport.abort()
             await asyncio.wait([link.ended])
@@ -336,7 +340,7 @@ class TcpConnection(BrokerConnection):
         try:
             return await reply
         except ConnectionError as error:
-            if link is self._link:
+            if link is self.link:
                 raise  # The broker has refused it.
             raise ChannelLayerUnavailable(f"{error}; it may have been done") from error
         finally:
@@ -345,7 +349,7 @@ class TcpConnection(BrokerConnection):
     def _start_call(
         self, command: str, *arguments: Any, link: Link | None = None
     ) -> tuple[Link, int, asyncio.Future[Any]]:
-        link = link or self._link
+        link = link or self.link
         if link is None:
             raise ConnectionError("the test broker is away")
         call = next(self._call_ids)
@@ -374,8 +378,8 @@ class TcpConnection(BrokerConnection):
                 raise AssertionError(frame)
 
     def _lost(self, link: Link) -> None:
-        if link is self._link:
-            self._link = None
+        if link is self.link:
+            self.link = None
             self.node.run(self._reconnect())
         for reply in link.calls.values():
             if not reply.done():
@@ -398,7 +402,7 @@ class TcpConnection(BrokerConnection):
         pause = 0.01
         while True:
             try:
-                self._link = await self._open()
+                self.link = await self._open()
             except OSError:
                 await asyncio.sleep(pause)
             else:
@@ -412,10 +416,12 @@ class TcpLayer(BrokerChannelLayer):
         self._port = port
         self.nodes: list[Node] = []
         """Every node that there was."""
+        self.connections: list[TcpConnection] = []
 
     def make_connection(self, node: Node) -> TcpConnection:
         self.nodes.append(node)
-        return TcpConnection(node, self._port)
+        self.connections.append(TcpConnection(node, self._port))
+        return self.connections[-1]
 
 
 class BrokerThread:

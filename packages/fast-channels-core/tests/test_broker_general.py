@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tcp_broker import Broker, MakeLayer, message, numbers, reached
 
-from fast_channels.exceptions import ChannelFull
+from fast_channels.exceptions import ChannelClosed, ChannelFull
 
 Counted = Callable[[], dict[str, int]]
 Settle = Callable[[], Awaitable[None]]
@@ -133,3 +133,35 @@ async def test_a_receiver_waits_for_a_broker_that_was_never_there(
     await broker.start()
     await layer.send("tasks", message(1))
     assert (await pulling)["number"] == 1
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["connected", "away"])
+async def test_closing_the_layer_ends_its_receivers(
+    broker: Broker, make_layer: MakeLayer, away: bool, settle: Settle
+) -> None:
+    layer = make_layer()
+    pulling = asyncio.create_task(layer.receive("tasks"))
+    await reached(lambda: broker.commands["pull"] == 1)
+    if away:
+        await broker.stop()
+    await layer.close()
+    async with asyncio.timeout(1):
+        with pytest.raises(ChannelClosed, match="'tasks'.*its layer was"):
+            await pulling
+    await settle()
+    assert len(layer.nodes) == 1
+    assert not broker.inboxes
+
+
+async def test_closing_the_layer_ends_a_receiver_that_never_saw_the_broker(
+    broker: Broker, make_layer: MakeLayer
+) -> None:
+    await broker.stop()
+    layer = make_layer()
+    pulling = asyncio.create_task(layer.receive("tasks"))
+    await reached(lambda: layer.nodes)
+    await layer.close()
+    async with asyncio.timeout(1):
+        with pytest.raises(ChannelClosed):
+            await pulling
+    assert len(layer.nodes) == 1

@@ -190,6 +190,17 @@ async def test_a_process_that_does_not_confirm_is_named_in_the_error(
     assert await numbers(here, channel, 1) == [1]
 
 
+async def test_adding_a_channel_elsewhere_says_why_the_broker_could_not_be_reached(
+    broker: Broker, make_layer: MakeLayer
+) -> None:
+    here, there = make_layer(), make_layer(send_timeout=0.1)
+    channel = await here.new_channel()
+    await there.new_channel()
+    broker.refuse("send", 1000)
+    with pytest.raises(ChannelLayerUnavailable, match=r"within 0\.1 s: send was refused"):
+        await there.group_add("room", channel)
+
+
 # Names, sizes and ages.
 
 

@@ -32,6 +32,10 @@ def jittered(pause: float) -> float:
     return pause * random.uniform(0.5, 1)  # noqa: S311  # nothing secret about it
 
 
+def _closed() -> ChannelLayerUnavailable:
+    return ChannelLayerUnavailable("the layer was closed while it was being used")
+
+
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _logger.error("a task of the channel layer failed", exc_info=error)
@@ -63,7 +67,10 @@ class Node:
         self._request_ids = itertools.count(1)
         self._joining: Counter[tuple[str, str]] = Counter()
         self.started: bool = False
+        self.stopped: bool = False
         self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._limits: set[asyncio.Timeout] = set()
         self._guard: AsyncGenerator[None] | None = None
         self._gap = codec.seal({"type": "layer.gap"})
         self._subscriptions = Subscriptions(self, linger=linger, patience=send_timeout)
@@ -83,6 +90,8 @@ class Node:
 
     def deliver(self, data: bytes, *, age: float = 0) -> None:
         """Bytes came to the node's inbox, sent ``age`` seconds ago."""
+        if self.stopped:
+            return
         try:
             parcel = unpack(data)
         except MessageDecodeError as error:
@@ -108,17 +117,23 @@ class Node:
 
     async def start(self) -> None:
         """Return when the connection is up."""
-        await self.attempt(self._connected)
+        await self.attempt(self.connected)
 
-    async def _connected(self) -> None:
-        """Try to connect, together with everybody else who waits for that."""
+    async def connected(self) -> None:
+        """Try to connect once, together with everybody else who waits for that."""
+        if self.started:
+            return
         if self._starting is None or self._starting.done():
             self._starting = self.share(self._start())
         await self.outcome(self._starting)
 
     async def _start(self) -> None:
-        async with asyncio.timeout(self._send_timeout):
-            await self.connection.connect()
+        try:
+            async with asyncio.timeout(self._send_timeout):
+                await self.connection.connect()
+        except BaseException:
+            await self.connection.close()
+            raise
         self.started = True
         # An event loop finishes its asynchronous generators before it closes, so a node of a
         # loop that nobody closed the layer in still gives its connection back.
@@ -134,17 +149,26 @@ class Node:
                 await self.stop()
 
     async def stop(self) -> None:
-        """Close every channel and the connection; what runs in the background ends first."""
+        """Close every channel and the connection for good; calls that wait are broken off."""
+        self.stopped = True
         self._subscriptions.stop()
         for mailbox in tuple(self.table.channels.values()):
             self.table.close(mailbox, self.loop)
-        current = asyncio.current_task()
-        tasks = [task for task in self._tasks if task is not current]
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(self.loop.time())
+        # A loop that ends cancels all tasks first and closes its generators then: begin again.
+        if self._stopping is None or self._stopping.cancelled():
+            self._stopping = self.loop.create_task(self._stop())
+        # A caller that gives up must not leave the rest undone.
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self.started = False
         await self.connection.close()
         guard, self._guard = self._guard, None
         if guard is not None:
@@ -193,13 +217,21 @@ class Node:
         request = next(self._request_ids)
         done = self._requests[request] = self.loop.create_future()
         parcel = pack(Join(group, channel, self.id, request))
+        asked = False
+
+        async def ask() -> None:
+            nonlocal asked
+            if await self.connection.send_to_node(owner, parcel):
+                asked = True
+                await done
+            else:
+                count_gone(channel)
+
         try:
-            async with asyncio.timeout(self._send_timeout):
-                if await self.attempt(lambda: self.connection.send_to_node(owner, parcel)):
-                    await done
-                else:
-                    count_gone(channel)
-        except TimeoutError:
+            await self.attempt(ask)
+        except ChannelLayerUnavailable:
+            if self.stopped or not asked:
+                raise
             raise ChannelLayerUnavailable(
                 f"the process of channel {channel!r} did not confirm within "
                 f"{self._send_timeout:g} s that it joined group {group!r}"
@@ -217,35 +249,43 @@ class Node:
         if not await self.attempt(lambda: self.connection.send_to_node(owner, parcel)):
             count_gone(channel)
 
-    async def attempt(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Try again while the broker is away; :class:`ChannelLayerUnavailable` in the end."""
+    async def attempt(self, operation: Callable[[], Awaitable[T]], *, for_ever: bool = False) -> T:
+        """Try again while the broker is away; :class:`ChannelLayerUnavailable` in the end, and
+        at once when the node stops."""
         reason: OSError | None = None
-        limit = asyncio.timeout(self._send_timeout)
+        limit = asyncio.timeout(None if for_ever else self._send_timeout)
         try:
             async with limit:
-                pause = FIRST_RETRY
-                while True:
-                    try:
-                        return await operation()
-                    except ChannelLayerUnavailable:
-                        raise
-                    except OSError as error:
-                        reason = error
-                    await asyncio.sleep(jittered(pause))
-                    pause = min(pause * 2, LAST_RETRY)
+                self._limits.add(limit)
+                try:
+                    pause = FIRST_RETRY
+                    while not self.stopped:
+                        try:
+                            return await operation()
+                        except OSError as error:
+                            if isinstance(error, ChannelLayerUnavailable) and not for_ever:
+                                raise
+                            reason = error
+                        await asyncio.sleep(jittered(pause))
+                        pause = min(pause * 2, LAST_RETRY)
+                finally:
+                    self._limits.discard(limit)
         except TimeoutError:
-            if not limit.expired():
-                raise
-            why = f": {reason}" if reason is not None else ""
-            raise ChannelLayerUnavailable(
-                f"the broker could not be reached within {self._send_timeout:g} s{why}"
-            ) from reason
+            pass
+        if self.stopped:
+            raise _closed()
+        why = f": {reason}" if reason is not None else ""
+        raise ChannelLayerUnavailable(
+            f"the broker could not be reached within {self._send_timeout:g} s{why}"
+        ) from reason
 
     def share(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something in the background for all who wait for its :meth:`outcome`."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
+        if self.stopped:
+            task.cancel()
         return task
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
@@ -256,8 +296,8 @@ class Node:
     async def outcome(self, shared: asyncio.Task[T]) -> T:
         """What a shared task returns or raises. A caller that gives up does not cancel it."""
         await asyncio.wait([shared])
-        if shared.cancelled():
-            raise ChannelLayerUnavailable("the layer was closed meanwhile")
+        if self.stopped or shared.cancelled():
+            raise _closed()
         return shared.result()
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

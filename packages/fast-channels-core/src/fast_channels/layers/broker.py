@@ -10,6 +10,7 @@ from typing import Any
 from fast_channels.exceptions import (
     ChannelClosed,
     ChannelFull,
+    ChannelLayerUnavailable,
     InvalidNameError,
     MessageDecodeError,
 )
@@ -24,7 +25,7 @@ from fast_channels.layers._names import (
     require_channel_name,
     require_group_name,
 )
-from fast_channels.layers._node import FIRST_RETRY, LAST_RETRY, Node, jittered
+from fast_channels.layers._node import Node
 from fast_channels.layers.base import BaseChannelLayer, ChannelCapacity
 from fast_channels.serializers import create_serializer
 from fast_channels.statistics import statistics
@@ -186,16 +187,17 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
             if mailbox is None:
                 raise ChannelClosed(channel)
             return await mailbox.receive()
-        pause = FIRST_RETRY
+        node = self._own_node()
+
+        async def pull() -> bytes:
+            await node.connected()
+            return await node.connection.pull(channel)
+
         while True:
             try:
-                node = await self._node()
-                data = await node.connection.pull(channel)
-            except OSError:
-                # A worker waits for its broker as for its next message.
-                await asyncio.sleep(jittered(pause))
-                pause = min(pause * 2, LAST_RETRY)
-                continue
+                data = await node.attempt(pull, for_ever=True)
+            except ChannelLayerUnavailable:
+                raise ChannelClosed(channel) from None
             try:
                 return self._codec.arrived(data).open()
             except MessageDecodeError as error:
@@ -255,16 +257,21 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
         await node.attempt(node.connection.flush)
 
     async def close(self) -> None:
-        with self._nodes_lock:
-            node = self._nodes.pop(asyncio.get_running_loop(), None)
+        node = self._nodes.get(asyncio.get_running_loop())
         if node is not None:
             await node.stop()
 
     async def _node(self) -> Node:
         """The node of the running loop, connected."""
+        node = self._own_node()
+        if not node.started:
+            await node.start()
+        return node
+
+    def _own_node(self) -> Node:
         loop = asyncio.get_running_loop()
         node = self._nodes.get(loop)
-        if node is None:
+        if node is None or node.stopped:
             with self._nodes_lock:
                 node = self._nodes[loop] = Node(
                     self._codec,
@@ -272,8 +279,6 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
                     send_timeout=self.send_timeout,
                     linger=self.linger,
                 )
-        if not node.started:
-            await node.start()
         return node
 
     def _require_specific(self, channel: str) -> None:
