@@ -15,6 +15,9 @@ import pytest_asyncio
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
+# --import-mode=importlib leaves it to us to make helpers importable.
+sys.path.insert(0, str(Path(__file__).parent))
+
 CHAT = Path(__file__).parent.parent / "examples" / "chat" / "main.py"
 
 CHROMIUM_COMMANDS = (

@@ -1,0 +1,210 @@
+"""Servers in processes of their own, and what they and their applications have to say."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+DEADLINE: Final = 20.0
+"""Seconds after which a test gives up on something that has to come. Most of it takes none."""
+
+APPS: Final = Path(__file__).parent / "apps"
+
+Report: TypeAlias = dict[str, Any]
+
+_UVICORN: Final = "uvicorn --port {port} --log-level warning"
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "uvicorn-websockets": f"{_UVICORN} --ws websockets --loop asyncio",
+    "uvicorn-sansio": f"{_UVICORN} --ws websockets-sansio --loop asyncio",
+    "uvicorn-wsproto": f"{_UVICORN} --ws wsproto --loop asyncio",
+    "uvicorn-uvloop": f"{_UVICORN} --ws websockets-sansio --loop uvloop",
+    # 1 second instead of 3: that long it waits for clients that stay, when it is to end.
+    "hypercorn": "hypercorn --bind 127.0.0.1:{port} --log-level warning --graceful-timeout 1",
+    "daphne": "daphne --port {port} --verbosity 0",
+    "granian": "granian --port {port} --interface asgi --log-level warning",
+}
+"""By name: how each server is told to serve quietly, so that all that it prints is a complaint."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Reports:
+    """What an application has reported; see apps/reporting.py."""
+
+    def __init__(self, pipe: Path) -> None:
+        self.pipe = pipe
+        os.mkfifo(pipe)
+        # Open for writing, too, so that it does not end when the last process of a server does.
+        self._file = os.fdopen(os.open(pipe, os.O_RDWR), "rb", buffering=0)
+        self._news = threading.Condition()
+        self._all: list[Report] = []
+        self._logs_seen = 0
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        rest = b""
+        while True:
+            *lines, rest = (rest + self._file.read(65536)).split(b"\n")
+            with self._news:
+                for line in lines:
+                    if not line:
+                        return
+                    self._all.append(json.loads(line))
+                self._news.notify_all()
+
+    def find(self, what: str, **details: object) -> list[Report]:
+        """Those that say this, so far."""
+        wanted = {"what": what, **details}
+        return [report for report in self._all.copy() if wanted.items() <= report.items()]
+
+    def wait_for(self, what: str, *, count: int = 1, **details: object) -> list[Report]:
+        """Those that say this, once there are ``count`` of them."""
+        with self._news:
+            came = self._news.wait_for(
+                lambda: len(self.find(what, **details)) >= count, timeout=DEADLINE
+            )
+        assert came, f"expected {count} x {what} {details}, got {self._all}"
+        return self.find(what, **details)
+
+    def new_logs(self) -> list[Report]:
+        """What the library has logged since the last call."""
+        logs = self.find("log")
+        new, self._logs_seen = logs[self._logs_seen :], len(logs)
+        return new
+
+    def close(self) -> None:
+        os.write(self._file.fileno(), b"\n")
+        self._thread.join()
+        self._file.close()
+
+
+class Server:
+    """A server that answers requests once it is constructed; see :func:`running`."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        folder: Path,
+        *,
+        apps: Path = APPS,
+        ready: str = "/control",
+    ) -> None:
+        self.port = port
+        self.reports = Reports(folder / "reports")
+        self._output = folder / "output"
+        self._output_seen = 0
+        self._closed = False
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(apps), os.environ.get("PYTHONPATH")))),
+            "REPORT_TO": str(self.reports.pipe),
+            # So says uvicorn of what it calls "websockets".
+            "PYTHONWARNINGS": "ignore:The `websockets` implementation is deprecated",
+        }
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            self._wait_until_it_answers(ready)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_it_answers(self, path: str) -> None:
+        give_up_at = time.monotonic() + 60
+        while True:
+            try:
+                self.request("GET", path)
+            except ConnectionError:
+                if self.process.poll() is not None or time.monotonic() > give_up_at:
+                    raise RuntimeError(f"the server did not start:\n{self.output()}") from None
+                # Between attempts to connect: there is no event that all servers give.
+                time.sleep(0.02)
+            else:
+                return
+
+    def output(self) -> str:
+        """All that the server has printed."""
+        return self._output.read_text()
+
+    def new_output(self) -> str:
+        """What the server has printed since the last call."""
+        output = self.output()
+        new, self._output_seen = output[self._output_seen :], len(output)
+        return new
+
+    def tcp(self) -> socket.socket:
+        """A connection. Given to a client, it also keeps it from using a proxy."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
+
+    def open_http(self) -> HTTPConnection:
+        return HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+
+    def request(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[HTTPResponse, bytes]:
+        """One request; ``body`` as bytes, or as anything that JSON has."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        http = self.open_http()
+        try:
+            http.request(method, path, data, dict(headers or {}))
+            response = http.getresponse()
+            return response, response.read()
+        finally:
+            http.close()
+
+    def control(self, path: str = "/control", /, **order: object) -> dict[str, int]:
+        """Give an order to the application; what the library has counted in it so far."""
+        response, body = self.request("POST", path, order)
+        assert response.status == 200, body
+        counts: dict[str, int] = json.loads(body)
+        return counts
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        return self.process.wait(timeout=DEADLINE)
+
+    def kill(self) -> None:
+        """End what has not ended yet."""
+        if self._closed:
+            return
+        self._closed = True
+        self.process.kill()
+        self.process.wait()
+        self.reports.close()
+
+
+@contextmanager
+def running(name: str, app: str, folder: Path, *options: str) -> Generator[Server]:
+    """A server of :data:`COMMANDS` with an application of ``apps/``; killed in the end."""
+    port = free_port()
+    command = [*COMMANDS[name].format(port=port).split(), *options, app]
+    server = Server(command, port, folder)
+    try:
+        yield server
+    finally:
+        server.kill()
