@@ -60,7 +60,8 @@ class Side:
 
     def _command(self, worker: str, options: dict[str, object]) -> list[str]:
         pairs = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        return [self.python, "-m", f"benchmarks.workers.{worker}", *pairs]
+        # -E: with PYTHONPATH one side might import the other's package, which has the same name.
+        return [self.python, "-E", "-m", f"benchmarks.workers.{worker}", *pairs]
 
 
 class ServerProcess:
