@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -125,6 +125,8 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # A group of its own, so that kill() gets its workers, too.
+                start_new_session=True,
             )
         try:
             self._wait_until_it_answers(ready)
@@ -193,7 +195,8 @@ class Server:
         if self._closed:
             return
         self._closed = True
-        self.process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.reports.close()
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
+from asgi import lifespan
 from reporting import report, report_log
 
 from consumers import (
@@ -19,7 +20,6 @@ from consumers import (
 )
 from fast_channels.layers import (
     InMemoryChannelLayer,
-    close_channel_layers,
     register_channel_layer,
 )
 from fast_channels.types import ASGIApp, Receive, Scope, Send
@@ -66,7 +66,7 @@ routes: Mapping[tuple[str, str], ASGIApp] = {
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
-        await lifespan(receive, send)
+        await lifespan(scope, receive, send)
         return
     _, _, room = scope["path"].partition("/chat/")
     if room:
@@ -74,11 +74,3 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await chat(scope, receive, send)
     else:
         await routes[scope["type"], scope["path"]](scope, receive, send)
-
-
-async def lifespan(receive: Receive, send: Send) -> None:
-    await receive()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    await close_channel_layers()
-    await send({"type": "lifespan.shutdown.complete"})
