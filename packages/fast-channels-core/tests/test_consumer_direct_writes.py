@@ -13,7 +13,7 @@ import pytest
 
 from fast_channels.consumer import AsyncWebsocketConsumer
 from fast_channels.exceptions import StopConsumer
-from fast_channels.layers import InMemoryChannelLayer
+from fast_channels.layers import InMemoryChannelLayer, register_channel_layer
 from fast_channels.types import Event, Send
 
 if TYPE_CHECKING:
@@ -342,3 +342,21 @@ async def test_ending_waits_for_a_write_that_was_begun(room: Room) -> None:
     types = [event["type"] for event in await room.first.ended()]
     assert sorted(types) == ["websocket.close", "websocket.send"]
     assert room.consumer.log == ["disconnect 4000"]
+
+
+async def test_nothing_is_written_while_a_connection_ends(room: Room) -> None:
+    class Slow(InMemoryChannelLayer):
+        async def close_channel(self, channel: str) -> None:
+            await self.group_send("room", {"type": "websocket.send", "text": "too late"})
+            await super().close_channel(channel)
+
+    async def write() -> None:
+        pass
+
+    register_channel_layer("default", Slow())
+    await room.open(write)
+    room.first.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await room.first.ended()
+    assert room.first.rest() == []
+    await room.hear("too late")
