@@ -9,8 +9,8 @@ import itertools
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Final, cast
 
 import msgspec
 import pytest
@@ -43,8 +43,7 @@ class Link(asyncio.Protocol):
         self.busy_until = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's do not say so
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
@@ -75,15 +74,20 @@ class Hold:
         self._command = command
         self._held: list[tuple[Link, list[Any]]] = []
         self._arrived = asyncio.Event()
+        self.arrived_for_threads = threading.Event()
 
     def put(self, link: Link, frame: list[Any]) -> None:
         self._held.append((link, frame))
         self._arrived.set()
+        self.arrived_for_threads.set()
 
     async def arrived(self) -> None:
         """Return when there is one."""
         async with asyncio.timeout(DEADLINE):
             await self._arrived.wait()
+
+    async def arrived_in_another_thread(self) -> None:
+        await asyncio.to_thread(self.arrived_for_threads.wait, DEADLINE)
 
     def release(self) -> None:
         """Do them, and hold none any more."""
@@ -109,6 +113,7 @@ class Broker:
         self._frozen: list[tuple[Link, list[Any]]] | None = None
         self.links: dict[Link, None] = {}
         self._server: asyncio.Server | None = None
+        self._loop = asyncio.get_running_loop()
 
     # What tests do to it.
 
@@ -133,6 +138,10 @@ class Broker:
             link.transport.abort()
         if links:
             await asyncio.wait([link.ended for link in links])
+
+    async def on_its_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a method where the broker has a thread of its own."""
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def freeze(self) -> None:
         """Do and answer nothing until :meth:`thaw`, as a process that was stopped."""
@@ -424,26 +433,6 @@ class TcpLayer(BrokerChannelLayer):
         return self.connections[-1]
 
 
-class BrokerThread:
-    """A broker with a thread and a loop of its own, for tests that end loops."""
-
-    def __init__(self) -> None:
-        self.broker = Broker()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self._run(self.broker.start())
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
-
-    def stop(self) -> None:
-        self._run(self.broker.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(DEADLINE)
-        self._loop.close()
-
-
 @pytest.fixture
 async def broker() -> AsyncIterator[Broker]:
     running = Broker()
@@ -473,10 +462,22 @@ async def make_layer(broker: Broker) -> AsyncIterator[MakeLayer]:
 
 @pytest.fixture
 def thread_broker() -> Iterator[Broker]:
-    """A broker that does not share the test's event loop."""
-    thread = BrokerThread()
-    yield thread.broker
-    thread.stop()
+    """A broker with a thread and a loop of its own, for tests that end loops."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def start() -> Broker:
+        running = Broker()
+        await running.start()
+        return running
+
+    running = asyncio.run_coroutine_threadsafe(start(), loop).result(DEADLINE)
+    yield running
+    asyncio.run_coroutine_threadsafe(running.stop(), loop).result(DEADLINE)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(DEADLINE)
+    loop.close()
 
 
 async def reached(condition: Callable[[], object]) -> None:

@@ -1,8 +1,6 @@
 """What every layer with a broker needs, done once; a backend adds how to talk to its broker."""
 
 import asyncio
-import threading
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -148,10 +146,8 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
             expiry=expiry,
             max_message_bytes=max_message_bytes,
         )
-        self._nodes_lock = threading.Lock()
-        self._nodes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Node] = (
-            weakref.WeakKeyDictionary()
-        )
+        # Each loop touches its own entry only, so several threads need no lock.
+        self._nodes: dict[asyncio.AbstractEventLoop, Node] = {}
 
     @abstractmethod
     def make_connection(self, node: Node) -> BrokerConnection:
@@ -260,6 +256,8 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
         node = self._nodes.get(asyncio.get_running_loop())
         if node is not None:
             await node.stop()
+            if self._nodes.get(node.loop) is node:
+                del self._nodes[node.loop]
 
     async def _node(self) -> Node:
         """The node of the running loop, connected."""
@@ -272,13 +270,16 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
         loop = asyncio.get_running_loop()
         node = self._nodes.get(loop)
         if node is None or node.stopped:
-            with self._nodes_lock:
-                node = self._nodes[loop] = Node(
-                    self._codec,
-                    self.make_connection,
-                    send_timeout=self.send_timeout,
-                    linger=self.linger,
-                )
+            # Who ends a loop need not close the layer in it, so a new one looks for those.
+            for other in self._nodes.copy():
+                if other.is_closed():
+                    self._nodes.pop(other, None)
+            node = self._nodes[loop] = Node(
+                self._codec,
+                self.make_connection,
+                send_timeout=self.send_timeout,
+                linger=self.linger,
+            )
         return node
 
     def _require_specific(self, channel: str) -> None:
