@@ -240,3 +240,17 @@ async def test_a_handler_sees_what_the_layer_raises(serve: "Serve", layer: Queue
     layer.fail.add("send")
     client.text("hello")
     assert (await client.next())["text"] == "send failed: hello"
+
+
+@pytest.mark.parametrize("method", ["receive", "group_add"])
+async def test_a_layer_that_fails_while_tasks_begin_eagerly(
+    serve: "Serve", layer: QueueLayer, method: str
+) -> None:
+    eager_task_factory = getattr(asyncio, "eager_task_factory", None)
+    if eager_task_factory is None:
+        pytest.skip("Python 3.12 has the first eager tasks")
+    asyncio.get_running_loop().set_task_factory(eager_task_factory)
+    layer.fail.add(method)
+    client = serve(Member)
+    client.give({"type": "websocket.connect"})
+    assert await end_of(client) == [1011]

@@ -154,6 +154,8 @@ class Connection:
     # The dispatch loop: runs in a task of its own.
 
     async def _serve(self) -> None:
+        # Of asyncio's eager tasks the first step runs before create_task() returns.
+        self.task = cast("asyncio.Task[None]", asyncio.current_task())
         self._interruptible = True
         try:
             await self._dispatch_all()
