@@ -33,8 +33,12 @@ class Link(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(
-        self, take: Callable[["Link", list[Any]], None], lost: Callable[["Link"], None]
+        self,
+        take: Callable[["Link", list[Any]], None],
+        lost: Callable[["Link"], None],
+        made: Callable[["Link"], None] = lambda _: None,
     ) -> None:
+        self._made = made
         self._take = take
         self._lost = lost
         self._buffer = bytearray()
@@ -44,6 +48,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's do not say so
+        self._made(self)
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
@@ -171,9 +176,10 @@ class Broker:
     # How it works.
 
     def _accept(self) -> Link:
-        link = Link(self._arrive, self._lost)
+        return Link(self._arrive, self._lost, self._accepted)
+
+    def _accepted(self, link: Link) -> None:
         self.links[link] = None
-        return link
 
     def _lost(self, link: Link) -> None:
         del self.links[link]

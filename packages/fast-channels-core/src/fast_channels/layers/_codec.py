@@ -1,5 +1,6 @@
 """From messages to bytes and to envelopes, within the limits of a layer."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -51,6 +52,10 @@ class MessageCodec:
         message = self._plain.decode(payload)
         expires_at = time.monotonic() + self._expiry - age
         return Envelope(payload, self._decode_known, expires_at, message)
+
+    def notice(self, message: Mapping[str, Any]) -> Envelope:
+        """An envelope of the layer's own, which is never too large nor too old."""
+        return Envelope(self._plain.encode(message), self._decode_known, math.inf, message)
 
     def _check_size(self, payload: bytes) -> None:
         if len(payload) > self._max_bytes:

@@ -72,7 +72,7 @@ class Node:
         self._stopping: asyncio.Task[None] | None = None
         self._limits: set[asyncio.Timeout] = set()
         self._guard: AsyncGenerator[None] | None = None
-        self._gap = codec.seal({"type": "layer.gap"})
+        self._gap = codec.notice({"type": "layer.gap"})
         self._subscriptions = Subscriptions(self, linger=linger, patience=send_timeout)
         self.connection: BrokerConnection = connect(self)
 
