@@ -1,7 +1,7 @@
 """Endings by a server whose receive() or send() fails."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,7 +54,7 @@ async def test_receive_raises_while_a_handler_is_busy(serve: "Serve", scene: "Sc
 
 
 async def test_a_receive_that_keeps_its_cancellation_to_itself(
-    serve: "Serve", scene: "Scene"
+    serve: "Serve", scene: "Scene", settle: Callable[[], Awaitable[None]]
 ) -> None:
     """As asyncio.wait_for() did before Python 3.12, when an event came in the same moment."""
     events = asyncio.Queue[Event]()
@@ -67,10 +67,45 @@ async def test_a_receive_that_keeps_its_cancellation_to_itself(
         except asyncio.CancelledError:
             return {"type": "websocket.receive", "text": "nobody reads this"}
 
-    app = scene.app(receive=lambda consumer: consumer.close(4001))
-    client = serve(app, receive=receive)
+    async def close(consumer: "Actor") -> None:
+        await settle()  # The reader is back in receive().
+        await consumer.close(4001)
+
+    client = serve(scene.app(receive=close), receive=receive)
     assert [event["type"] for event in await client.ended()][-1] == "websocket.close"
     assert client.task.cancelling() == 0
+    scene.check(4001)
+
+
+async def test_nobody_waits_in_receive_while_the_close_frame_is_written(
+    serve: "Serve", scene: "Scene", settle: Callable[[], Awaitable[None]]
+) -> None:
+    """granian does not write it then."""
+    waiting: list[bool] = []
+    events = asyncio.Queue[Event]()
+    events.put_nowait({"type": "websocket.connect"})
+    events.put_nowait({"type": "websocket.receive", "text": "go"})
+
+    async def receive() -> Event:
+        waiting.append(True)
+        try:
+            return await events.get()
+        finally:
+            waiting.pop()
+
+    async def send(event: Any) -> None:
+        if event["type"] == "websocket.close":
+            await asyncio.sleep(0)
+            assert not waiting
+            await client.sent(event)
+
+    async def close(consumer: "Actor") -> None:
+        await settle()
+        assert waiting
+        await consumer.close(4001)
+
+    client = serve(scene.app(receive=close), receive=receive, send=send)
+    assert [event["code"] for event in await client.ended()] == [4001]
     scene.check(4001)
 
 

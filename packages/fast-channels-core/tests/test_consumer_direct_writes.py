@@ -267,6 +267,20 @@ async def test_a_client_that_is_gone_is_no_error(room: Room, steps: int, counted
     assert room.consumer.log == ["disconnect 1005"]
 
 
+async def test_a_client_that_was_gone_when_it_was_accepted(room: Room, counted: Counted) -> None:
+    async def send(event: Any) -> None:
+        raise BrokenPipeError
+
+    member = room.serve(Member, send=room.wrap(send))
+    member.give({"type": "websocket.connect"})
+    neighbour = await room.serve.open(Member)
+    await asyncio.sleep(0)
+    await room.say("a", "mark")
+    assert [(await neighbour.next())["text"] for _ in range(2)] == ["a", "handled"]
+    assert await member.leave(1006) == []
+    assert counted() == {"send.after_close": 3}
+
+
 @pytest.mark.parametrize("steps", [0, 1])
 async def test_an_error_is_the_members_not_the_senders(room: Room, steps: int) -> None:
     async def write() -> None:
@@ -309,10 +323,11 @@ async def test_a_cancelled_future_in_a_write_is_an_error_of_the_member(
 @pytest.mark.parametrize("turns", [0, 1, 3], ids=["at once", "next turn", "later"])
 async def test_cancelling_reaches_a_write_that_waits(room: Room, turns: int) -> None:
     log = room.consumer.log
+    ready = asyncio.get_running_loop().create_future()
 
     async def write() -> None:
         try:
-            await asyncio.Event().wait()
+            await ready
         except asyncio.CancelledError:
             log.append("cancelled")
             raise
@@ -329,6 +344,7 @@ async def test_cancelling_reaches_a_write_that_waits(room: Room, turns: int) -> 
     with pytest.raises(asyncio.CancelledError):
         await room.first.ended()
     assert log == ["cancelled", "cleaned up", "disconnect 1006"]
+    assert ready.cancelled()
     await room.hear("a", "b")
 
 

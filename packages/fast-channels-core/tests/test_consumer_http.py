@@ -336,9 +336,12 @@ async def test_on_error_may_answer_itself(serve: "Serve") -> None:
     assert [event.get("status", event.get("body")) for event in events] == [404, b"nothing here"]
 
 
-@pytest.mark.parametrize("handle", [stream, send_nothing])
-async def test_a_server_that_breaks_off_is_sent_nothing(
-    serve: "Serve", log: list[str], handle: Handle
+@pytest.mark.parametrize(
+    ("handle", "events"),
+    [(stream, [START, body(b"begin", more=True)]), (send_nothing, [])],
+)
+async def test_a_server_that_breaks_off_is_sent_nothing_more(
+    serve: "Serve", log: list[str], counted: Counted, handle: Handle, events: list[Event]
 ) -> None:
     entered = asyncio.Event()
 
@@ -352,8 +355,9 @@ async def test_a_server_that_breaks_off_is_sent_nothing(
     client.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await client.ended()
-    assert body(b"") not in client.rest()
+    assert client.rest() == events
     assert log == ["disconnect"]
+    assert counted() == {"send.after_close": 1}
 
 
 async def test_a_client_that_is_gone_is_no_error(

@@ -47,6 +47,11 @@ class QueueLayer(BaseChannelLayer):
         try:
             await self._turn("receive")
             return await self.queues[channel].get()
+        except asyncio.CancelledError:
+            # A broker would be told; nobody may forget the call before that.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            raise
         finally:
             self.receiving -= 1
 

@@ -203,6 +203,8 @@ async def test_names_that_hold_nothing_are_forgotten(
 async def test_names_with_expired_messages_do_not_pile_up(
     layer: InMemoryChannelLayer, pass_time: PassTime
 ) -> None:
+    for number in range(5):
+        await layer.group_add("group", f"member.{number}")
     before = mailboxes()
     for number in range(300):
         await layer.send(f"lost.{number}", {"type": "a"})

@@ -199,6 +199,7 @@ async def test_names_of_new_channels_are_specific_and_never_repeat(
     assert await layer.new_channel("chat") not in names
     assert len(set(names)) == 1000
     assert names[0].startswith("chat.")
+    assert ".." not in await layer.new_channel("dotted.")
 
 
 @pytest.mark.parametrize("prefix", ["", "two words", "a!b", "p" * 41, 5, None])

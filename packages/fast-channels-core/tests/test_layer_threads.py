@@ -212,7 +212,7 @@ def test_a_channel_closed_by_another_thread_lets_its_receiver_go(debug: bool) ->
 
 
 def test_members_come_and_go_in_all_threads(debug: bool) -> None:
-    layer = InMemoryChannelLayer()
+    layer = InMemoryChannelLayer(capacity=500)  # All of it may come while one thread is not run.
     gone = threading.Event()
 
     def visit(me: int) -> Main[None]:
@@ -286,8 +286,49 @@ def test_a_loop_that_ended_without_closing_its_channels_does_no_harm(debug: bool
         await layer.flush()
         await layer.close()
 
-    abandon_a_loop(leave_everything_open, debug)
-    run(go_on, debug)
-    left_behind.clear()
-    gc.collect()
-    run(go_on, debug)
+    async def close() -> None:
+        await layer.close()
+
+    for next_use in (go_on, close, go_on):
+        abandon_a_loop(leave_everything_open, debug)
+        run(next_use, debug)
+        left_behind.clear()
+        gc.collect()
+
+
+def test_a_message_does_not_wait_for_a_loop_that_is_about_to_end(
+    debug: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = InMemoryChannelLayer()
+    ending = asyncio.new_event_loop()
+    ending.set_debug(debug)
+    first = ending.create_task(layer.receive("jobs"))
+    ending.run_until_complete(asyncio.sleep(0))
+    call_soon_threadsafe = ending.call_soon_threadsafe
+    calls = 0
+
+    def call_at_the_last_moment(callback: Callable[..., object], *args: Any) -> asyncio.Handle:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            # The loop does what it was asked for before, and no more.
+            last_run = threading.Thread(target=ending.run_until_complete, args=(first,))
+            last_run.start()
+            last_run.join()
+        return call_soon_threadsafe(callback, *args)
+
+    async def send_two() -> int:
+        second = asyncio.create_task(layer.receive("jobs"))
+        await asyncio.sleep(0)
+        for number in range(2):
+            await layer.send("jobs", {"type": "a", "n": number})
+        async with asyncio.timeout(10):
+            received: int = (await second)["n"]
+        return received
+
+    monkeypatch.setattr(ending, "call_soon_threadsafe", call_at_the_last_moment)
+    try:
+        assert run(send_two, debug) == 1
+        assert first.result()["n"] == 0
+    finally:
+        ending.close()

@@ -131,10 +131,11 @@ class Mailbox:
                 if not waiter.done():
                     waiter.set_result(None)
                     return
-            elif self._notify_elsewhere(owner):
-                return
-            else:
+            elif not self._notify_elsewhere(owner):
                 self._forget(waiter)
+            elif waiter in waiters:
+                return
+            # Otherwise it was woken before, and its loop may end without looking again.
 
     def _notify_elsewhere(self, owner: asyncio.AbstractEventLoop) -> bool:
         """Let the loop of a waiter do it; False when that loop has ended, its waiters with it."""
