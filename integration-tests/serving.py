@@ -211,3 +211,30 @@ def running(name: str, app: str, folder: Path, *options: str) -> Generator[Serve
         yield server
     finally:
         server.kill()
+
+
+def one_disconnect(server: Server, client: str) -> int:
+    """Wait for the disconnect hook; the code that it was given."""
+    report, *more = server.reports.wait_for("disconnect", id=client)
+    assert more == []
+    assert report["times"] == 1
+    assert report["channel_closed"]
+    assert not report["in_group"]
+    code: int = report["code"]
+    return code
+
+
+def one_logged_error(server: Server, error: str) -> None:
+    logs = server.reports.new_logs()
+    assert [(log["level"], log["error"]) for log in logs] == [("ERROR", error)]
+
+
+def open_stream(server: Server, client: str) -> tuple[HTTPConnection, HTTPResponse]:
+    """Begin a request to the streaming consumer; its first part has come."""
+    http = server.open_http()
+    http.request("GET", f"/stream?id={client}&group={client}")
+    response = http.getresponse()
+    assert response.status == 200
+    assert response.headers["content-type"] == "text/event-stream"
+    assert (response.readline(), response.readline()) == (b"data: start\n", b"\n")
+    return http, response

@@ -186,6 +186,8 @@ class Ending(AsyncWebsocketConsumer):
     async def talk(self) -> None:
         for _ in range(3):
             await self.send("nobody hears this")
+            # Some servers notice only by a write, and a step of the loop later.
+            await asyncio.sleep(0)
             await self.send(bytes_data=b"nor this")
 
     async def faulty_handler(self, event: dict[str, Any]) -> None:
