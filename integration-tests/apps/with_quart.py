@@ -1,5 +1,7 @@
 """The consumers beside a Quart application: a few lines of ASGI choose between them."""
 
+from typing import cast
+
 from quart import Quart, request
 from reporting import report_log
 
@@ -34,6 +36,8 @@ async def announce(room: str) -> dict[str, str]:
     return {"announced": request.args["text"]}
 
 
+# Quart's types name every event of ASGI; ours, as Starlette's, are mappings.
+quart_application = cast("ASGIApp", quart)
 chat = Chat.as_asgi()
 consumers: dict[tuple[str, str], ASGIApp] = {
     ("websocket", "/ending"): Ending.as_asgi(),
@@ -52,4 +56,4 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     elif (kind, path) in consumers:
         await consumers[kind, path](scope, receive, send)
     else:
-        await quart(scope, receive, send)
+        await quart_application(scope, receive, send)
