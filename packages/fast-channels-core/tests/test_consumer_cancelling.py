@@ -116,15 +116,20 @@ async def test_cancelling_does_not_break_off_disconnect(
 
 
 async def test_cancelled_again_and_again(serve: "Serve", scene: "Scene") -> None:
-    """As anyio does, until the task ends."""
-    finished: list[int] = []
+    """As anyio does, until the task ends. What is cleaning up is not cancelled again."""
+    finished: list[str] = []
+
+    async def clean_up() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        finished.append("handler")
 
     async def disconnect(consumer: "Actor") -> None:
         for _ in range(20):
             await asyncio.sleep(0)
-        finished.append(1)
+        finished.append("disconnect")
 
-    wait = Wait()
+    wait = Wait(clean_up)
     client = await serve.open(scene.app(receive=wait, disconnect=disconnect))
     client.text("go")
     await wait.entered.wait()
@@ -132,7 +137,7 @@ async def test_cancelled_again_and_again(serve: "Serve", scene: "Scene") -> None
         client.task.cancel()
         await asyncio.sleep(0)
     await cancelled(client)
-    assert finished == [1]
+    assert finished == ["handler", "disconnect"]
     assert wait.cancelled == 1
     scene.check(1006)
 

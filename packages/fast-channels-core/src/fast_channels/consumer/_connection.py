@@ -131,12 +131,14 @@ class Connection:
             self._server_task.cancel()
 
     def _cancel(self) -> None:
-        """End from outside: break off the handler that runs, not the clean-up.
+        """End from outside: break off the handler that runs, once, but no clean-up.
 
-        A task that is cancelled before its first step would never get to the clean-up.
+        A task that is cancelled before its first step would never get to the clean-up. anyio
+        cancels again and again, in which no handler could await anything in a ``finally``.
         """
         self.end(ABNORMAL)
         if self._interruptible:
+            self._interruptible = False
             self.task.cancel()
 
     async def _join(self) -> None:
