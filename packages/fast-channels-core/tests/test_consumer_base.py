@@ -10,7 +10,7 @@ import pytest
 
 from fast_channels.consumer import AsyncConsumer, AsyncWebsocketConsumer, ConsumerApplication
 from fast_channels.exceptions import StopConsumer
-from fast_channels.types import Event, Scope
+from fast_channels.types import Event, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -100,6 +100,36 @@ async def test_an_instance_is_an_application_for_one_connection(serve: "Serve") 
     client.give({"type": "custom.say"})
     assert (await client.next())["text"] == "hello!"
     await client.ended()
+
+
+async def test_an_instance_serves_no_second_connection(serve: "Serve") -> None:
+    consumer = Greeting("hello")
+    serve(consumer, type="custom").give({"type": "custom.say"})
+    second = serve(consumer, type="custom")
+    with pytest.raises(RuntimeError, match="one Greeting object was called for a second"):
+        await second.ended()
+
+
+async def test_a_view_may_hand_on_its_connection(serve: "Serve") -> None:
+    class Connection:
+        """As Starlette's WebSocket and Request are."""
+
+        def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            self.scope, self.receive, self.send = scope, receive, send
+
+    async def view(scope: Scope, receive: Receive, send: Send) -> None:
+        await Greeting.as_asgi(greeting="hello")(Connection(scope, receive, send))
+
+    client = serve(view, type="custom")
+    client.give({"type": "custom.say"})
+    assert (await client.next())["text"] == "hello!"
+    await client.ended()
+
+
+async def test_an_application_called_with_too_little_says_what_it_takes() -> None:
+    app: Any = Echo.as_asgi()
+    with pytest.raises(TypeError, match=r"Echo\.as_asgi\(\) takes a scope, receive and send"):
+        await app({"type": "custom"})
 
 
 # Scope.
