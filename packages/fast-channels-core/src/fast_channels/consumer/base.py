@@ -28,8 +28,9 @@ class AsyncConsumer:
     reaches only methods that the application's own classes declare.
 
     The consumer ends when a handler raises :class:`StopConsumer`, when the client leaves, or
-    when the server cancels the application. Then its channel leaves every group and is closed,
-    and the protocol's disconnect handler runs, once.
+    when the server cancels the application. Then its channel leaves every group and is closed.
+    After that, if the client left, the handler of the server's disconnect event runs, once;
+    consumers of a certain protocol run it however they end.
     """
 
     channel_layer_alias: str | None = None
