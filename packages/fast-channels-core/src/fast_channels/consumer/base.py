@@ -189,14 +189,14 @@ class ConsumerApplication:
         receive: Receive | None = None,
         send: Send | None = None,
     ) -> None:
-        """Run a consumer as an ASGI application, or for a ``WebSocket`` or ``Request`` that a
-        view of Starlette or FastAPI was given: ``await application(websocket)``.
+        """Run a consumer as an ASGI application, or for a ``WebSocket`` that a view of Starlette
+        or FastAPI was given: ``await application(websocket)``.
 
         The latter lets a view check dependencies first. It must not have accepted the socket.
         """
         consumer = self.consumer_class(**self.consumer_initkwargs)
         if not isinstance(scope, MutableMapping):
-            await consumer(scope.scope, scope.receive, scope.send)
+            await consumer(scope.scope, scope.receive, _server_send(scope))
         elif receive is not None and send is not None:
             await consumer(scope, receive, send)
         else:
@@ -205,6 +205,23 @@ class ConsumerApplication:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.consumer_initkwargs.items())
         return f"{self.consumer_class.__qualname__}.as_asgi({arguments})"
+
+
+def _server_send(connection: ASGIConnection) -> Send:
+    """The connection's ``send``, with the error that a server raises when the client has gone.
+
+    Starlette raises an exception of its own in place of that OSError.
+    """
+
+    async def send(event: MutableMapping[str, Any]) -> None:
+        try:
+            await connection.send(event)
+        except Exception as error:
+            if isinstance(error.__context__, OSError):
+                raise ConnectionError("the client has gone") from error
+            raise
+
+    return send
 
 
 def require_scope_type(consumer: AsyncConsumer, scope: Scope, expected: str) -> None:
