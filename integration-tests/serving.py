@@ -159,7 +159,10 @@ class Server:
 
     def tcp(self) -> socket.socket:
         """A connection. Given to a client, it also keeps it from using a proxy."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
+        tcp = socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
+        # Small frames leave at once, not when the one before was acknowledged.
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return tcp
 
     def open_http(self) -> HTTPConnection:
         return HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)

@@ -1,13 +1,26 @@
 """Consumers in applications of FastAPI, Starlette and Quart, with other people's middlewares."""
 
+import asyncio
 import gzip
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from clients import RawClient, closed_with, heard, open_websocket, refusal, say
+from fastapi import FastAPI, WebSocketDisconnect
+from fastapi.testclient import TestClient
 from serving import Server, one_disconnect, one_logged_error, open_stream, running
+
+from fast_channels.consumer import AsyncJsonWebsocketConsumer
+from fast_channels.exceptions import ChannelClosed
+from fast_channels.layers import (
+    InMemoryChannelLayer,
+    channel_layers_lifespan,
+    register_channel_layer,
+    unregister_channel_layer,
+)
 
 APPS = {
     "fastapi": ("uvicorn-sansio", "with_fastapi:app"),
@@ -134,6 +147,7 @@ def vanish_while_busy(server: Server, path: str, client_id: str, waiting: int) -
         server.reports.wait_for("busy", id=client_id)
         for _ in range(waiting):
             client.send("waits behind it")
+        server.control()  # an RST would discard what is not read by then
         client.reset()
     server.control(release=client_id)
     assert one_disconnect(server, client_id) in (1005, 1006)
@@ -182,3 +196,58 @@ def test_exception_before_the_headers_is_500(server: Server) -> None:
     assert (response.status, body) == (500, b"Internal Server Error")
     server.reports.wait_for("http disconnect", id="faulty")
     one_logged_error(server, "LookupError('before the headers')")
+
+
+# In the test's own process.
+
+
+class Lobby(AsyncJsonWebsocketConsumer):
+    channel_layer_alias = "test-client"
+    groups = ["lobby"]
+
+    async def receive_json(self, content: Any, /) -> None:
+        await self.channel_layer.group_send("lobby", {"type": "lobby.news", "text": content})
+
+    async def lobby_news(self, event: dict[str, Any]) -> None:
+        await self.send_json({"news": event["text"]})
+
+
+@pytest.fixture
+def layer() -> Iterator[InMemoryChannelLayer]:
+    layer = InMemoryChannelLayer()
+    register_channel_layer("test-client", layer)
+    yield layer
+    unregister_channel_layer("test-client")
+
+
+def test_test_client_of_fastapi(layer: InMemoryChannelLayer) -> None:
+    app = FastAPI(lifespan=channel_layers_lifespan)
+    app.router.add_websocket_route("/lobby", Lobby.as_asgi())
+    with (
+        TestClient(app) as client,
+        client.websocket_connect("/lobby") as ada,
+        client.websocket_connect("/lobby") as bob,
+    ):
+        ada.send_json("hello")
+        assert ada.receive_json() == bob.receive_json() == {"news": "hello"}
+        bob.send_text("not JSON")
+        with pytest.raises(WebSocketDisconnect) as closed:
+            bob.receive_json()
+        assert closed.value.code == 1007
+        ada.send_json("still here")
+        assert ada.receive_json() == {"news": "still here"}
+
+
+def test_lifespan_closes_the_layers(layer: InMemoryChannelLayer) -> None:
+    app = FastAPI(lifespan=channel_layers_lifespan)
+
+    @app.post("/open")
+    async def open_channel() -> str:
+        return await layer.new_channel()
+
+    with TestClient(app) as client:
+        channel = client.post("/open").json()
+        asyncio.run(layer.send(channel, {"type": "before.the.end"}))
+        assert asyncio.run(layer.receive(channel)) == {"type": "before.the.end"}
+    with pytest.raises(ChannelClosed):
+        asyncio.run(layer.receive(channel))
