@@ -86,6 +86,10 @@ class Hold:
         self._arrived.set()
         self.arrived_for_threads.set()
 
+    @property
+    def frames(self) -> list[list[Any]]:
+        return [frame for _, frame in self._held]
+
     async def arrived(self) -> None:
         """Return when there is one."""
         async with asyncio.timeout(DEADLINE):

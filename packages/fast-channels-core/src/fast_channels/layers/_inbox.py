@@ -3,32 +3,43 @@
 Messages for single channels travel this way, and requests about channels that another node owns.
 """
 
+from typing import Annotated, TypeAlias
+
 import msgspec
 
 from fast_channels.exceptions import MessageDecodeError
+from fast_channels.layers._names import MAX_NAME_LENGTH
+
+# Backends put groups and node ids into commands, so they must be what this module was given.
+_Group: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.\-]+\Z", max_length=MAX_NAME_LENGTH)
+]
+_Node: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+# A channel is only looked up here.
+_Channel: TypeAlias = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)]
 
 
 class Deliver(msgspec.Struct, array_like=True, tag="d", frozen=True):
     """A message for a channel of this node, as the layer's serializer encoded it."""
 
-    channel: str
+    channel: _Channel
     data: bytes
 
 
 class Join(msgspec.Struct, array_like=True, tag="j", frozen=True):
     """Add a channel of this node to a group, then tell the asking node with :class:`Done`."""
 
-    group: str
-    channel: str
-    asked_by: str
+    group: _Group
+    channel: _Channel
+    asked_by: _Node
     request: int
 
 
 class Leave(msgspec.Struct, array_like=True, tag="l", frozen=True):
     """Remove a channel of this node from a group; nobody waits for it."""
 
-    group: str
-    channel: str
+    group: _Group
+    channel: _Channel
 
 
 class Done(msgspec.Struct, array_like=True, tag="k", frozen=True):
@@ -47,5 +58,5 @@ def unpack(data: bytes) -> Parcel:
     """Raises :class:`MessageDecodeError` for anything that :func:`pack` did not make."""
     try:
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise MessageDecodeError(f"not a parcel for a node's inbox: {error}") from error

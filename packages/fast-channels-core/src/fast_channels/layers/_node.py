@@ -102,7 +102,7 @@ class Node:
     def deliver_to_group(self, group: str, data: bytes, *, age: float = 0) -> None:
         """Bytes came for a group, sent ``age`` seconds ago. Unknown groups cost nothing."""
         members = self.table.members(group)
-        if members and (envelope := self._open(data, age)) is not None:
+        if members and (envelope := self.unseal(data, age)) is not None:
             for mailbox in deliver(envelope, members, self.loop):
                 count_refused(mailbox, group)
 
@@ -309,12 +309,18 @@ class Node:
         task.add_done_callback(_log_failure)
         return task
 
-    def _open(self, data: bytes, age: float) -> Envelope | None:
+    def unseal(self, data: bytes, age: float = 0) -> Envelope | None:
+        """The message in bytes from the broker; None, and counted, if there is none."""
         try:
             return self.codec.arrived(data, age)
         except MessageDecodeError as error:
-            statistics.count("event.undecodable", str(error))
-            return None
+            why = str(error)
+        except Exception as error:
+            # An application's serializer must not end what reads from the broker.
+            why = f"the serializer raised {type(error).__name__}, not MessageDecodeError"
+            _logger.debug("a serializer failed", exc_info=True)
+        statistics.count("event.undecodable", why)
+        return None
 
     def _take(self, parcel: Parcel, age: float) -> None:
         match parcel:
@@ -323,7 +329,7 @@ class Node:
                 if mailbox is None:
                     count_gone(channel)
                     return
-                envelope = self._open(data, age)
+                envelope = self.unseal(data, age)
                 if envelope is not None and deliver(envelope, (mailbox,), self.loop):
                     statistics.count("event.full", f"{channel!r} is full and missed a message")
             case Join():

@@ -10,7 +10,6 @@ from fast_channels.exceptions import (
     ChannelFull,
     ChannelLayerUnavailable,
     InvalidNameError,
-    MessageDecodeError,
 )
 from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
 from fast_channels.layers._fanout import deliver
@@ -26,7 +25,6 @@ from fast_channels.layers._names import (
 from fast_channels.layers._node import Node
 from fast_channels.layers.base import BaseChannelLayer, ChannelCapacity
 from fast_channels.serializers import create_serializer
-from fast_channels.statistics import statistics
 from fast_channels.types import Message
 
 __all__ = ["BrokerChannelLayer", "BrokerConnection", "Node"]
@@ -194,10 +192,8 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
                 data = await node.attempt(pull, for_ever=True)
             except ChannelLayerUnavailable:
                 raise ChannelClosed(channel) from None
-            try:
-                return self._codec.arrived(data).open()
-            except MessageDecodeError as error:
-                statistics.count("event.undecodable", str(error))
+            if (envelope := node.unseal(data)) is not None:
+                return envelope.open()
 
     async def new_channel(self, prefix: str = "specific") -> str:
         mailbox = Mailbox()
