@@ -8,11 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 DEADLINE: Final = 20.0
 """Seconds after which a test gives up on something that has to come. Most of it takes none."""
@@ -94,7 +94,7 @@ class Reports:
 
 
 class Server:
-    """A server that answers requests once it is constructed; see :func:`running`."""
+    """A server that answers requests once it is constructed, and ends with a ``with`` block."""
 
     def __init__(
         self,
@@ -133,6 +133,12 @@ class Server:
         except BaseException:
             self.kill()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def _wait_until_it_answers(self, path: str) -> None:
         give_up_at = time.monotonic() + 60
@@ -204,16 +210,11 @@ class Server:
         self.reports.close()
 
 
-@contextmanager
-def running(name: str, app: str, folder: Path, *options: str) -> Generator[Server]:
-    """A server of :data:`COMMANDS` with an application of ``apps/``; killed in the end."""
+def running(name: str, app: str, folder: Path, *options: str) -> Server:
+    """A server of :data:`COMMANDS` with an application of ``apps/``."""
     port = free_port()
     command = [*COMMANDS[name].format(port=port).split(), *options, app]
-    server = Server(command, port, folder)
-    try:
-        yield server
-    finally:
-        server.kill()
+    return Server(command, port, folder)
 
 
 def one_disconnect(server: Server, client: str) -> int:
