@@ -156,6 +156,20 @@ async def test_messages_to_closed_channels_are_counted(
         await here.receive(channel)
 
 
+@pytest.mark.parametrize("channel", ["specific.!1", "specific.0123456789abcdef!1", "x!"])
+async def test_names_that_belong_to_no_process_are_channels_that_are_gone(
+    make_layer: MakeLayer, counted: Counted, broker: Broker, channel: str
+) -> None:
+    layer = make_layer()
+    await layer.send(channel, message(1))
+    await layer.group_add("room", channel)
+    await layer.group_discard("room", channel)
+    assert counted() == {"channel.gone": 2}
+    assert not broker.commands["subscribe"]
+    # No backend has to cope with an empty name.
+    assert (broker.commands["send"] == 0) == (channel == "specific.!1")
+
+
 # Channels of another process.
 
 
@@ -173,6 +187,34 @@ async def test_a_channel_of_another_process_joins_and_leaves_a_group(
         await there.group_send("room", message(-1))
     await here.send(channel, message(101))
     assert await numbers(here, channel, 1) == [101]
+
+
+async def test_wishes_from_elsewhere_are_carried_out_in_their_order(
+    broker: Broker, make_layer: MakeLayer, settle: Settle
+) -> None:
+    """Also when all of them come at once, and while a subscription is on its way."""
+    here, there = make_layer(), make_layer()
+    channel = await here.new_channel()
+    await there.new_channel()
+    inbox = broker.hold("send")
+    adding = [asyncio.create_task(there.group_add("left", channel))]
+    await inbox.arrived()
+    adding[0].cancel()
+    leaving = [asyncio.create_task(there.group_discard("left", channel))]
+    await settle()
+    leaving.append(asyncio.create_task(there.group_discard("joined", channel)))
+    await settle()
+    adding.append(asyncio.create_task(there.group_add("joined", channel)))
+    await settle()
+    subscribing = broker.hold("subscribe")
+    inbox.release()
+    await subscribing.arrived()
+    await settle()
+    subscribing.release()
+    await asyncio.gather(*leaving, adding[1])
+    await there.group_send("left", message(1))
+    await there.group_send("joined", message(2))
+    assert await numbers(here, channel, 1) == [2]
 
 
 async def test_a_process_that_does_not_confirm_is_named_in_the_error(

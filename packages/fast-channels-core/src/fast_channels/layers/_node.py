@@ -221,7 +221,7 @@ class Node:
 
         async def ask() -> None:
             nonlocal asked
-            if await self.connection.send_to_node(owner, parcel):
+            if await self._send_to(owner, parcel):
                 asked = True
                 await done
             else:
@@ -242,12 +242,16 @@ class Node:
     async def ask_to_leave(self, owner: str, group: str, channel: str) -> None:
         """Remove a channel of another node, as soon as it hears of it."""
         parcel = pack(Leave(group, channel))
-        await self.attempt(lambda: self.connection.send_to_node(owner, parcel))
+        await self.attempt(lambda: self._send_to(owner, parcel))
 
     async def send_to_channel(self, owner: str, channel: str, data: bytes) -> None:
         parcel = pack(Deliver(channel, data))
-        if not await self.attempt(lambda: self.connection.send_to_node(owner, parcel)):
+        if not await self.attempt(lambda: self._send_to(owner, parcel)):
             count_gone(channel)
+
+    async def _send_to(self, owner: str, parcel: bytes) -> bool:
+        # The owner of "chat.!1" would be nobody, which no backend should have to spell.
+        return owner != "" and await self.connection.send_to_node(owner, parcel)
 
     async def attempt(self, operation: Callable[[], Awaitable[T]], *, for_ever: bool = False) -> T:
         """Try again while the broker is away; :class:`ChannelLayerUnavailable` in the end, and
@@ -332,14 +336,18 @@ class Node:
                 envelope = self.unseal(data, age)
                 if envelope is not None and deliver(envelope, (mailbox,), self.loop):
                     statistics.count("event.full", f"{channel!r} is full and missed a message")
+            # In the order of their arrival: both begin in the loop's next round, or both at once.
             case Join():
                 self.run(self._join_for(parcel))
-            case Leave(group, channel):
-                self.leave(group, channel)
+            case Leave():
+                self.run(self._leave_for(parcel))
             case Done(request):
                 waiter = self._requests.get(request)
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
+
+    async def _leave_for(self, wish: Leave) -> None:
+        self.leave(wish.group, wish.channel)
 
     async def _join_for(self, wish: Join) -> None:
         try:
