@@ -12,6 +12,7 @@ from fast_channels.exceptions import (
     ChannelFull,
     ChannelLayerUnavailable,
     InvalidNameError,
+    MessageTooLarge,
 )
 
 Counted = Callable[[], dict[str, int]]
@@ -270,6 +271,49 @@ async def test_bad_names_are_refused_before_the_broker_is_asked(
         with pytest.raises(InvalidNameError):
             await call
     assert not broker.commands
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+async def test_the_size_that_counts_is_that_of_the_bytes_for_the_broker(
+    make_layer: MakeLayer, encrypted: bool
+) -> None:
+    """Wherever the receiver is, so what works in one process works in several."""
+    if encrypted:
+        pytest.importorskip("cryptography")
+    keys = ["secret"] if encrypted else None
+    limit = 1000
+    here = make_layer(symmetric_encryption_keys=keys, max_message_bytes=limit)
+    there = make_layer(symmetric_encryption_keys=keys, max_message_bytes=limit)
+    channel = await joined(here, "room")
+
+    async def fits(size: int) -> bool:
+        sent = message(1, data=b"x" * size)
+        fitted: list[bool] = []
+        calls: list[Callable[[], Awaitable[None]]] = [
+            lambda: here.send(channel, sent),
+            lambda: there.send(channel, sent),
+            lambda: there.group_send("room", sent),
+            lambda: there.send("tasks", sent),
+        ]
+        for call in calls:
+            try:
+                await call()
+            except MessageTooLarge as error:
+                assert error.limit == limit < error.size
+                fitted.append(False)
+            else:
+                fitted.append(True)
+        if fitted[0]:
+            await take(here, channel, 3)
+            await there.receive("tasks")
+        assert len(set(fitted)) == 1
+        return fitted[0]
+
+    outcomes = [await fits(size) for size in range(600, 1000)]
+    most = 600 + outcomes.index(False) - 1
+    assert outcomes == [size <= most for size in range(600, 1000)]
+    # A Fernet token of n bytes has 57 + 16 * (n // 16 + 1) of them, and 4 / 3 of that in base64.
+    assert 650 < most < 700 if encrypted else 950 < most < 1000
 
 
 async def test_a_message_that_waited_too_long_is_not_delivered(

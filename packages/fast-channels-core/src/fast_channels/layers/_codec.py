@@ -34,13 +34,15 @@ class MessageCodec:
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
         payload = self._serializer.encode(message)
-        self._check_size(payload)
+        self._check_size(len(payload))
         return payload
 
     def seal(self, message: Mapping[str, Any]) -> Envelope:
         """An envelope for receivers of this process, which need no encryption."""
         payload = self._plain.encode(message)
-        self._check_size(payload)
+        size = len(payload)
+        # What is too large for a receiver elsewhere is so here, too.
+        self._check_size(size if self._encrypted is None else self._encrypted.encrypted_size(size))
         return Envelope(payload, self._decode_known, time.monotonic() + self._expiry, message)
 
     def arrived(self, data: bytes, age: float = 0) -> Envelope:
@@ -57,6 +59,6 @@ class MessageCodec:
         """An envelope of the layer's own, which is never too large nor too old."""
         return Envelope(self._plain.encode(message), self._decode_known, math.inf, message)
 
-    def _check_size(self, payload: bytes) -> None:
-        if len(payload) > self._max_bytes:
-            raise MessageTooLarge(len(payload), self._max_bytes)
+    def _check_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise MessageTooLarge(size, self._max_bytes)

@@ -47,6 +47,12 @@ class EncryptedSerializer(MessageSerializer):
     def encode(self, message: Mapping[str, Any]) -> bytes:
         return self._fernet.encrypt(self.inner.encode(message))
 
+    def encrypted_size(self, size: int) -> int:
+        """How many bytes :meth:`encode` makes of ``size`` bytes of ``inner``."""
+        # The Fernet specification: version, time, IV and HMAC are 57 bytes, the data is padded to
+        # whole blocks of 16 (one byte at least), and all of it is in base64.
+        return (57 + 16 * (size // 16 + 1) + 2) // 3 * 4
+
     def decode(self, data: bytes) -> Message:
         return self.inner.decode(self.decrypt(data))
 
