@@ -21,6 +21,12 @@ APPS: Final = Path(__file__).parent / "apps"
 
 Report: TypeAlias = dict[str, Any]
 
+_NOT_OURS: Final = (
+    "The `websockets` implementation is deprecated",  # uvicorn, of one of its three
+    "The 'alias' attribute with value",  # pydantic, of what FastAPI of old versions does
+)
+"""How warnings begin that servers and frameworks give of themselves."""
+
 _UVICORN: Final = "uvicorn --port {port} --log-level warning"
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -114,8 +120,7 @@ class Server:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, (str(apps), os.environ.get("PYTHONPATH")))),
             "REPORT_TO": str(self.reports.pipe),
-            # So says uvicorn of what it calls "websockets".
-            "PYTHONWARNINGS": "ignore:The `websockets` implementation is deprecated",
+            "PYTHONWARNINGS": ",".join(f"ignore:{text}" for text in _NOT_OURS),
         }
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
