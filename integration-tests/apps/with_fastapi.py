@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Query, Request, WebSocket, WebSocketException
+from fastapi import Depends, FastAPI, Request, WebSocket, WebSocketException
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from reporting import report_log
@@ -34,7 +34,7 @@ async def add_header(request: Request, call_next: RequestResponseEndpoint) -> Re
     return response
 
 
-def allowed(token: Annotated[str, Query()] = "") -> str:
+def allowed(token: str = "") -> str:
     if token != "secret":
         raise WebSocketException(1008)
     return token
