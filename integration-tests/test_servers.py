@@ -258,7 +258,7 @@ def test_unknown_event_is_logged_and_the_connection_lives(server: Server) -> Non
         for frame in ("still here", "and here"):
             client.send(frame)
             assert client.recv(timeout=20) == frame
-    log, *more = server.reports.new_logs()
+    log, *more = server.reports.new_logs(expected=1)
     assert more == []
     assert "'nobody.knows'" in log["text"]
     assert one_disconnect(server, "unknown") in (1000, 1006)
