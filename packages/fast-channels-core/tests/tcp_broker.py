@@ -328,7 +328,7 @@ class TcpConnection(BrokerConnection):
     async def push(self, channel: str, data: bytes, capacity: int, expiry: float) -> bool:
         return bool(await self._call_once("push", channel, data, capacity, expiry))
 
-    async def pull(self, channel: str) -> bytes:
+    async def pull(self, channel: str) -> tuple[bytes, float]:
         link, call, reply = self._start_call("pull", channel)
         try:
             data: bytes = await reply
@@ -341,7 +341,7 @@ class TcpConnection(BrokerConnection):
             raise
         finally:
             del link.calls[call]
-        return data
+        return data, 0
 
     async def flush(self) -> None:
         await self._call("flush")

@@ -11,6 +11,7 @@
      │    ├── MessageTooLarge            (ValueError)
      │    ├── ChannelFull
      │    ├── ChannelLayerUnavailable    (ConnectionError)
+     │    │    └── ChannelLayerRefused
      │    ├── ChannelClosed              (RuntimeError)
      │    ├── ConnectionStateError       (RuntimeError)
      │    └── UnhandledEventError        (ValueError)
@@ -30,6 +31,7 @@ __all__ = [
     "AcceptConnection",
     "ChannelClosed",
     "ChannelFull",
+    "ChannelLayerRefused",
     "ChannelLayerUnavailable",
     "ConnectionStateError",
     "ConsumerSignal",
@@ -113,6 +115,13 @@ class ChannelFull(FastChannelsError):
 
 class ChannelLayerUnavailable(FastChannelsError, ConnectionError):
     """The layer's broker could not be reached in time; the call may be made again."""
+
+
+class ChannelLayerRefused(ChannelLayerUnavailable):
+    """The broker was reached and cannot be used as the options say; trying again will not help.
+
+    A wrong password, for example, or a server that is too old.
+    """
 
 
 class ChannelClosed(FastChannelsError, RuntimeError):

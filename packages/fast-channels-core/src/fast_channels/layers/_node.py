@@ -5,10 +5,14 @@ import itertools
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fast_channels.exceptions import ChannelLayerUnavailable, MessageDecodeError
+from fast_channels.exceptions import (
+    ChannelLayerRefused,
+    ChannelLayerUnavailable,
+    MessageDecodeError,
+)
 from fast_channels.layers._codec import MessageCodec
 from fast_channels.layers._fanout import deliver
 from fast_channels.layers._inbox import Deliver, Done, Join, Leave, Parcel, pack, unpack
@@ -106,12 +110,26 @@ class Node:
             for mailbox in deliver(envelope, members, self.loop):
                 count_refused(mailbox, group)
 
-    def gap(self) -> None:
-        """Messages may have been missed: every consumer of this node is told, once."""
-        for mailbox in tuple(self.table.channels.values()):
-            if mailbox.takes_gaps:
-                mailbox.items.append(self._gap)
-                mailbox.notify(self.loop)
+    def gap(self, groups: Iterable[str] | None = None) -> None:
+        """Messages may have been missed: every consumer of this node is told, once; or only
+        the members of ``groups``, if nothing else was affected."""
+        affected: Iterable[Mailbox] = self.table.channels.values()
+        if groups is not None:
+            affected = dict.fromkeys(
+                member for group in groups for member in self.table.members(group)
+            )
+        self._tell([mailbox for mailbox in affected if mailbox.takes_gaps], self._gap)
+
+    def announce(self, event_type: str) -> None:
+        """Send a message of this type, and nothing else in it, to every channel of this node."""
+        notice = self.codec.notice({"type": event_type})
+        self._tell(list(self.table.channels.values()), notice)
+
+    def _tell(self, mailboxes: list[Mailbox], notice: Envelope) -> None:
+        # Not deliver(): a notice of the layer's own reaches also those that are full.
+        for mailbox in mailboxes:
+            mailbox.items.append(notice)
+            mailbox.notify(self.loop)
 
     # What the layer calls.
 
@@ -267,6 +285,8 @@ class Node:
                         try:
                             return await operation()
                         except OSError as error:
+                            if isinstance(error, ChannelLayerRefused):
+                                raise
                             if isinstance(error, ChannelLayerUnavailable) and not for_ever:
                                 raise
                             reason = error

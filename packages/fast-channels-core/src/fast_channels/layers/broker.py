@@ -39,9 +39,10 @@ class BrokerConnection(ABC):
 
     Every method is called on the node's event loop, several at a time, and may be cancelled. An
     :class:`OSError` (which ``ConnectionError`` and ``TimeoutError`` are) means "this was not done,
-    the broker is away": the caller tries again until ``send_timeout`` has passed. Reconnecting is
-    the connection's own business. When it is back it subscribes ``node.groups`` anew and then, if
-    anything can have been missed, calls ``node.gap()``.
+    the broker is away": the caller tries again until ``send_timeout`` has passed. What must not be
+    tried again raises :class:`ChannelLayerUnavailable`, and :class:`ChannelLayerRefused` if trying
+    will never help. Reconnecting is the connection's own business. When it is back it subscribes
+    ``node.groups`` anew and then, if anything can have been missed, calls ``node.gap()``.
     """
 
     def __init__(self, node: Node) -> None:
@@ -83,9 +84,13 @@ class BrokerConnection(ABC):
         They may be forgotten after ``expiry`` seconds."""
 
     @abstractmethod
-    async def pull(self, channel: str) -> bytes:
-        """Wait for bytes of a general channel and take them; each goes to one caller only, in
-        all processes. Cancelling loses none."""
+    async def pull(self, channel: str) -> tuple[bytes, float]:
+        """Wait for bytes of a general channel and take them, with their age in seconds; each goes
+        to one caller only, in all processes.
+
+        Cancelling loses none. Mind that a task's ``cancel()`` cancels the future that it awaits
+        at once, but runs the task only later: what arrives in between has to be put back.
+        """
 
     @abstractmethod
     async def flush(self) -> None:
@@ -183,16 +188,18 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
             return await mailbox.receive()
         node = self._own_node()
 
-        async def pull() -> bytes:
+        async def pull() -> tuple[bytes, float]:
             await node.connected()
             return await node.connection.pull(channel)
 
         while True:
             try:
-                data = await node.attempt(pull, for_ever=True)
+                data, age = await node.attempt(pull, for_ever=True)
             except ChannelLayerUnavailable:
+                if not node.stopped:
+                    raise
                 raise ChannelClosed(channel) from None
-            if (envelope := node.unseal(data)) is not None:
+            if age < self.expiry and (envelope := node.unseal(data, age)) is not None:
                 return envelope.open()
 
     async def new_channel(self, prefix: str = "specific") -> str:
