@@ -300,7 +300,8 @@ class TcpConnection(BrokerConnection):
         self.closed = True
         self.groups_when_made = node.groups
         self._call_ids = itertools.count(1)
-        self._given_up: dict[int, str] = {}
+        self._pulls: dict[int, str] = {}
+        """Channels by call, until the broker has answered, whoever still waits for that."""
 
     async def connect(self) -> None:
         self.closed = False
@@ -330,13 +331,13 @@ class TcpConnection(BrokerConnection):
 
     async def pull(self, channel: str) -> tuple[bytes, float]:
         link, call, reply = self._start_call("pull", channel)
+        self._pulls[call] = channel
         try:
             data: bytes = await reply
         except asyncio.CancelledError:
             if reply.done() and not reply.cancelled() and reply.exception() is None:
                 link.send(0, "give_back", channel, reply.result())
-            elif not link.transport.is_closing():
-                self._given_up[call] = channel
+            elif call in self._pulls and not link.transport.is_closing():
                 link.send(call, "forget", channel)
             raise
         finally:
@@ -384,11 +385,11 @@ class TcpConnection(BrokerConnection):
                 self.node.deliver_to_group(group, data)
             case [call, outcome, value]:
                 reply = link.calls.get(call)
-                channel = self._given_up.pop(call, None)
-                if channel is not None and outcome == "done":
-                    link.send(0, "give_back", channel, value)
-                elif reply is None or reply.done():
-                    pass  # The caller has given up.
+                channel = self._pulls.pop(call, None)
+                if reply is None or reply.done():
+                    # The caller has given up, or is cancelled and has yet to notice.
+                    if channel is not None and outcome == "done":
+                        link.send(0, "give_back", channel, value)
                 elif outcome == "done":
                     reply.set_result(value)
                 else:
@@ -399,6 +400,7 @@ class TcpConnection(BrokerConnection):
     def _lost(self, link: Link) -> None:
         if link is self.link:
             self.link = None
+            self._pulls.clear()
             self.node.run(self._reconnect())
         for reply in link.calls.values():
             if not reply.done():

@@ -54,6 +54,27 @@ async def test_each_message_goes_to_exactly_one_receiver_though_many_give_up(
     assert received == Counter(range(count))
 
 
+async def test_an_answer_to_a_receiver_that_was_just_cancelled_is_given_back(
+    broker: Broker, make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make_layer()
+    pulling = asyncio.create_task(layer.receive("tasks"))
+    await reached(lambda: broker.commands["pull"])
+    link = layer.connections[0].link
+    assert link is not None
+    take = link.data_received
+
+    def cancel_first(data: bytes) -> None:
+        pulling.cancel()  # It notices in the loop's next round.
+        take(data)
+
+    monkeypatch.setattr(link, "data_received", cancel_first)
+    await make_layer().send("tasks", message(1))
+    await asyncio.wait([pulling])
+    assert pulling.cancelled()
+    assert await numbers(layer, "tasks", 1) == [1]
+
+
 async def test_a_full_channel_is_an_error(make_layer: MakeLayer) -> None:
     layer = make_layer(channel_capacity={"small": 2})
     for number in range(2):
