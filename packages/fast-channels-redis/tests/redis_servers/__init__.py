@@ -1,0 +1,12 @@
+"""Real servers for tests. Both these tests and ``integration-tests/`` import it.
+
+All of them listen on 127.0.0.1 only, and none outlives the tests.
+"""
+
+from ._binaries import Binary as Binary
+from ._client import ServerError as ServerError
+from ._process import ServerProcess as ServerProcess
+from ._process import free_port as free_port
+from ._server import Options as Options
+from ._server import RedisServer as RedisServer
+from ._wait import wait_until as wait_until

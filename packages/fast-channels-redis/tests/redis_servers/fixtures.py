@@ -1,0 +1,60 @@
+"""Fixtures for both folders of tests; each conftest imports those that it offers."""
+
+from collections.abc import Iterator
+from typing import Protocol, Unpack
+
+import pytest
+
+from ._binaries import Binary, BinaryNotFoundError, chosen_names, find_binary, required
+from ._server import Options, RedisServer
+
+
+class ServerFactory(Protocol):
+    """Starts a server as often as it is called."""
+
+    def __call__(self, **options: Unpack[Options]) -> RedisServer: ...
+
+
+@pytest.fixture(scope="session", params=chosen_names())
+def redis_binary(request: pytest.FixtureRequest) -> Binary:
+    """Each of the server programs that the tests are to run on."""
+    return binary_or_skip(request.param)
+
+
+def binary_or_skip(name: str) -> Binary:
+    """The program; one that is missing is reported, or an error where it is required."""
+    try:
+        return find_binary(name)
+    except BinaryNotFoundError as error:
+        if required():
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def shared_redis_server(redis_binary: Binary) -> Iterator[RedisServer]:
+    with RedisServer(redis_binary) as server:
+        yield server.start()
+
+
+@pytest.fixture
+def redis_server(shared_redis_server: RedisServer) -> RedisServer:
+    """A server that is empty and used by all tests: not to be stopped or configured."""
+    shared_redis_server.execute("FLUSHALL")
+    shared_redis_server.reset_counts()
+    return shared_redis_server
+
+
+@pytest.fixture
+def own_server(redis_binary: Binary) -> Iterator[ServerFactory]:
+    """Starts servers for this test alone."""
+    servers: list[RedisServer] = []
+
+    def start(**options: Unpack[Options]) -> RedisServer:
+        server = RedisServer(redis_binary, **options)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.close()
