@@ -2,13 +2,13 @@
 
 import pytest
 from redis_servers import Binary, RedisServer, ServerError
-from redis_servers._binaries import KNOWN
+from redis_servers._binaries import wanted_names
 from redis_servers._client import call
 from redis_servers.fixtures import ServerFactory, binary_or_skip
 
 
-@pytest.mark.parametrize("name", KNOWN)
-def test_the_known_programs_are_installed(name: str) -> None:
+@pytest.mark.parametrize("name", wanted_names())
+def test_the_wanted_programs_are_installed(name: str) -> None:
     assert binary_or_skip(name).version >= (6, 2)
 
 

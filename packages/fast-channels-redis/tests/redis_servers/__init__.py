@@ -7,6 +7,8 @@ from ._binaries import Binary as Binary
 from ._client import ServerError as ServerError
 from ._process import ServerProcess as ServerProcess
 from ._process import free_port as free_port
+from ._sentinel import SentinelTrio as SentinelTrio
+from ._sentinel import TrioOptions as TrioOptions
 from ._server import Options as Options
 from ._server import RedisServer as RedisServer
 from ._wait import wait_until as wait_until

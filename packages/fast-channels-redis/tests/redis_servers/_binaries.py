@@ -61,17 +61,23 @@ KNOWN: Final[dict[str, tuple[Callable[[], str | None], str]]] = {
 }
 
 
-def chosen_names() -> Sequence[str]:
-    """The servers to run the tests on: names, or paths of programs."""
+def wanted_names() -> Sequence[str]:
+    """The servers to run the tests on, installed or not: names, or paths of programs."""
     names = [name.strip() for name in os.environ.get(CHOICE, "").split(",") if name.strip()]
     for name in names:
         if name not in KNOWN and os.sep not in name:
             raise ValueError(f"{CHOICE} has {name!r}: expected a path or one of {[*KNOWN]}")
-    if names:
-        return names
-    found = [name for name, (look, _) in KNOWN.items() if look()]
-    # The others would be skipped test by test; one test says so of each.
-    return found if found and not required() else [*KNOWN]
+    return names or [*KNOWN]
+
+
+def chosen_names() -> Sequence[str]:
+    """Those of the wanted servers that tests are to be run on.
+
+    One that is missing is none of them, as it would be skipped test by test; one test says so.
+    """
+    names = wanted_names()
+    found = [name for name in names if name not in KNOWN or KNOWN[name][0]()]
+    return found if found and not required() else names
 
 
 def required() -> bool:

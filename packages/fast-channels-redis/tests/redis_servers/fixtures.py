@@ -6,6 +6,7 @@ from typing import Protocol, Unpack
 import pytest
 
 from ._binaries import Binary, BinaryNotFoundError, chosen_names, find_binary, required
+from ._sentinel import SentinelTrio, TrioOptions
 from ._server import Options, RedisServer
 
 
@@ -58,3 +59,30 @@ def own_server(redis_binary: Binary) -> Iterator[ServerFactory]:
     yield start
     for server in servers:
         server.close()
+
+
+class TrioFactory(Protocol):
+    """Starts a master with replicas and Sentinels as often as it is called."""
+
+    def __call__(self, **options: Unpack[TrioOptions]) -> SentinelTrio: ...
+
+
+@pytest.fixture
+def own_trio(redis_binary: Binary) -> Iterator[TrioFactory]:
+    """Starts masters with replicas and Sentinels, with options."""
+    trios: list[SentinelTrio] = []
+
+    def start(**options: Unpack[TrioOptions]) -> SentinelTrio:
+        trio = SentinelTrio(redis_binary, **options)
+        trios.append(trio)
+        return trio.start()
+
+    yield start
+    for trio in trios:
+        trio.close()
+
+
+@pytest.fixture
+def sentinel_trio(own_trio: TrioFactory) -> SentinelTrio:
+    """A master, two replicas and three Sentinels for this test alone."""
+    return own_trio()
