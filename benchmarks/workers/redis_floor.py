@@ -1,0 +1,164 @@
+"""Ours beside a bare connection that sends the same commands; ours only.
+
+Says rates in turn, what the members in another process got, and the commands that calls made.
+"""
+
+import argparse
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import uvloop
+from redis.asyncio import Connection
+
+from benchmarks.workers._process import say
+from benchmarks.workers._redis import GROUP, MESSAGE, Members, make_layer, parser
+from fast_channels.layers.base import BaseChannelLayer
+
+_AT_ONCE = 64
+_MARKER = "the benchmark has seen enough"
+_ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+_REPEATED = 100
+
+
+class Monitor:
+    """Every command that the server carries out, as it reports them."""
+
+    def __init__(self, monitor: Connection, marker: Connection) -> None:
+        self._monitor = monitor
+        self._marker = marker
+
+    async def commands(self, action: Awaitable[object]) -> list[list[bytes]]:
+        """What clients asked of the server meanwhile, without what its scripts did."""
+        await action
+        await self._marker.send_command("ECHO", _MARKER)
+        await self._marker.read_response()
+        found: list[list[bytes]] = []
+        while True:
+            line = bytes(await self._monitor.read_response())
+            arguments = [_unescaped(each) for each in _ARGUMENT.findall(line)]
+            if arguments == [b"ECHO", _MARKER.encode()]:
+                return found
+            if b" lua] " not in line:
+                found.append(arguments)
+
+
+def _unescaped(argument: bytes) -> bytes:
+    return argument.decode("unicode_escape").encode("latin-1")
+
+
+@asynccontextmanager
+async def _connection(url: str) -> AsyncGenerator[Connection]:
+    port = int(url.rpartition(":")[2])
+    connection = Connection(port=port)
+    await connection.connect()
+    try:
+        yield connection
+    finally:
+        await connection.disconnect()
+
+
+@asynccontextmanager
+async def _monitor(url: str) -> AsyncGenerator[Monitor]:
+    async with _connection(url) as monitor, _connection(url) as marker:
+        await monitor.send_command("MONITOR")
+        await monitor.read_response()
+        yield Monitor(monitor, marker)
+
+
+class Publishing:
+    """The same number of messages by the layer and by a bare connection."""
+
+    def __init__(
+        self, layer: BaseChannelLayer, connection: Connection, command: list[bytes], rounds: int
+    ) -> None:
+        self._layer = layer
+        self._connection = connection
+        self._command = command
+        self._rounds = rounds
+
+    async def layer(self) -> float:
+        """Messages a second of callers that each wait for their own calls."""
+
+        async def call() -> None:
+            for _ in range(self._rounds):
+                await self._layer.group_send(GROUP, {**MESSAGE, "number": 0})
+
+        started = time.monotonic()
+        await asyncio.gather(*(call() for _ in range(_AT_ONCE)))
+        return self._rounds * _AT_ONCE / (time.monotonic() - started)
+
+    async def bare(self) -> float:
+        """Messages a second as full pipelines, one after another."""
+        connection = self._connection
+        started = time.monotonic()
+        for _ in range(self._rounds):
+            packed = connection.pack_commands([self._command] * _AT_ONCE)
+            await connection.send_packed_command(packed)
+            for _ in range(_AT_ONCE):
+                await connection.read_response(disable_decoding=True)
+        return self._rounds * _AT_ONCE / (time.monotonic() - started)
+
+
+async def _commands(layer: BaseChannelLayer, url: str) -> tuple[list[bytes], dict[str, float]]:
+    """The command that sends a message to the group, and how many a call of each kind takes."""
+    await layer.group_add("visited", await layer.new_channel())
+    await layer.group_send(GROUP, MESSAGE)
+    names = [await layer.new_channel() for _ in range(_REPEATED)]
+
+    async def join(number: int) -> None:
+        await layer.group_add("visited", names[number])
+
+    async def open_another(number: int) -> None:
+        await layer.new_channel()
+
+    async def send(number: int) -> None:
+        await layer.group_send(GROUP, {**MESSAGE, "number": 0})
+
+    async def repeated(call: Callable[[int], Awaitable[object]]) -> None:
+        for number in range(_REPEATED):
+            await call(number)
+
+    async with _monitor(url) as monitor:
+        calls = {"open": open_another, "join": join, "group_send": send}
+        found = {name: await monitor.commands(repeated(call)) for name, call in calls.items()}
+    text = MESSAGE["text"].encode()
+    sending = next(each for each in found["group_send"] if any(text in part for part in each))
+    return sending, {name: len(commands) / _REPEATED for name, commands in found.items()}
+
+
+async def _measure(options: argparse.Namespace) -> None:
+    layer = make_layer(options.layer, options.url)
+    command, commands = await _commands(layer, options.url)
+    ways: list[str] = options.ways.split(",")
+    members = None
+    if options.members:
+        members = Members(
+            layer=options.layer,
+            url=options.members_url or options.url,
+            members=options.members,
+            messages=options.turns * options.rounds * _AT_ONCE * len(ways),
+        )
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    async with _connection(options.url) as connection:
+        publishing = Publishing(layer, connection, command, options.rounds)
+        for _ in range(options.turns):
+            for way in ways:
+                rates[way].append(await getattr(publishing, way)())
+    say(rates=rates, commands=commands, received=members.found() if members else None)
+
+
+def main() -> None:
+    arguments = parser()
+    arguments.add_argument("--ways", default="layer,bare", help="what publishes, in turn")
+    arguments.add_argument("--turns", type=int, required=True)
+    arguments.add_argument("--rounds", type=int, required=True)
+    arguments.add_argument("--members", type=int, default=0)
+    arguments.add_argument("--members-url", help="where the members find the server")
+    uvloop.run(_measure(arguments.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
