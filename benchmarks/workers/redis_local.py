@@ -34,6 +34,8 @@ async def _visits(layer: BaseChannelLayer, visits: int) -> float:
         for _ in range(times):
             channel = await layer.new_channel()
             receiving = asyncio.create_task(layer.receive(channel))
+            # Only a `receive` that has begun unsubscribes the reference's channel in the end.
+            await asyncio.sleep(0)
             await layer.group_add(GROUP, channel)
             await layer.group_discard(GROUP, channel)
             await close_channel(layer, channel, receiving)
