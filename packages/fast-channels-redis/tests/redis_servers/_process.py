@@ -84,6 +84,10 @@ class ServerProcess:
         return self._process is not None
 
     @property
+    def frozen(self) -> bool:
+        return self._frozen
+
+    @property
     def log(self) -> str:
         """What it has logged since it was first started."""
         path = self.folder / "server.log"

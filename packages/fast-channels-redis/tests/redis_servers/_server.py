@@ -98,8 +98,11 @@ class RedisServer(ServerProcess):
 
     def info(self, section: str) -> dict[str, str]:
         """A section of INFO."""
-        lines = str(self.execute("INFO", section)).splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line)
+        return _fields(self.execute("INFO", section))
+
+    def info_of_cluster(self) -> dict[str, str]:
+        """CLUSTER INFO, which INFO lacks."""
+        return _fields(self.execute("CLUSTER", "INFO"))
 
     def reset_counts(self) -> None:
         """Let :meth:`command_counts` begin at zero."""
@@ -124,3 +127,7 @@ class RedisServer(ServerProcess):
         before = self.command_counts()
         yield counts
         counts.update(self.command_counts() - before)
+
+
+def _fields(text: str) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -6,6 +6,7 @@ from typing import Protocol, Unpack
 import pytest
 
 from ._binaries import Binary, BinaryNotFoundError, chosen_names, find_binary, required
+from ._cluster import Cluster, ClusterOptions
 from ._sentinel import SentinelTrio, TrioOptions
 from ._server import Options, RedisServer
 
@@ -86,3 +87,44 @@ def own_trio(redis_binary: Binary) -> Iterator[TrioFactory]:
 def sentinel_trio(own_trio: TrioFactory) -> SentinelTrio:
     """A master, two replicas and three Sentinels for this test alone."""
     return own_trio()
+
+
+def _needs_sharded_pubsub(binary: Binary) -> None:
+    if not binary.sharded_pubsub:
+        pytest.skip("sharded pub/sub needs Redis 7")
+
+
+@pytest.fixture(scope="session")
+def shared_redis_cluster(redis_binary: Binary) -> Iterator[Cluster]:
+    _needs_sharded_pubsub(redis_binary)
+    with Cluster(redis_binary) as cluster:
+        yield cluster.start()
+
+
+@pytest.fixture
+def redis_cluster(shared_redis_cluster: Cluster) -> Cluster:
+    """A Cluster that is empty and complete. Tests may kill nodes and move slots."""
+    shared_redis_cluster.restore()
+    return shared_redis_cluster
+
+
+class ClusterFactory(Protocol):
+    """Starts a Cluster as often as it is called."""
+
+    def __call__(self, **options: Unpack[ClusterOptions]) -> Cluster: ...
+
+
+@pytest.fixture
+def own_cluster(redis_binary: Binary) -> Iterator[ClusterFactory]:
+    """Starts Clusters with options, for this test alone."""
+    _needs_sharded_pubsub(redis_binary)
+    clusters: list[Cluster] = []
+
+    def start(**options: Unpack[ClusterOptions]) -> Cluster:
+        cluster = Cluster(redis_binary, **options)
+        clusters.append(cluster)
+        return cluster.start()
+
+    yield start
+    for cluster in clusters:
+        cluster.close()
