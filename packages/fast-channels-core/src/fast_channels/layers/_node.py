@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fast_channels.exceptions import (
+    ChannelFull,
     ChannelLayerRefused,
     ChannelLayerUnavailable,
     MessageDecodeError,
@@ -264,8 +265,11 @@ class Node:
 
     async def send_to_channel(self, owner: str, channel: str, data: bytes) -> None:
         parcel = pack(Deliver(channel, data))
-        if not await self.attempt(lambda: self._send_to(owner, parcel)):
-            count_gone(channel)
+        try:
+            if not await self.attempt(lambda: self._send_to(owner, parcel)):
+                count_gone(channel)
+        except ChannelFull:
+            raise ChannelFull(channel) from None
 
     async def _send_to(self, owner: str, parcel: bytes) -> bool:
         # The owner of "chat.!1" would be nobody, which no backend should have to spell.

@@ -75,7 +75,7 @@ class BrokerConnection(ABC):
     @abstractmethod
     async def send_to_node(self, node_id: str, data: bytes) -> bool:
         """Send bytes to the inbox of a node, in order. False if there is no such node, True if
-        there is or the broker cannot tell."""
+        there is or the broker cannot tell. Raises :class:`ChannelFull` if the inbox is."""
 
     @abstractmethod
     async def push(self, channel: str, data: bytes, capacity: int, expiry: float) -> bool:

@@ -1,0 +1,162 @@
+"""General channels: one stream each, from which every message goes to one receiver."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from fast_channels.layers.broker import Node
+from fast_channels_redis._keeper import Incidents, logger
+from fast_channels_redis._receiver import Item, Receiver
+from fast_channels_redis._scripts import Script
+from fast_channels_redis._settings import Settings
+from fast_channels_redis._shards import Shards
+
+GROUP: Final = "receivers"
+"""The consumer group of every stream; its consumers are nodes."""
+
+_PUSH: Final = Script("push")
+_MOST_DEAD_LETTERS: Final = 10_000
+_KEY_LIFE: Final = 3600
+"""Seconds that the stream of an unused channel outlives its last message's expiry."""
+_FAREWELL: Final = 1
+_IDLE: Final = 10
+"""Seconds after which nobody having asked for messages ends a channel's connection."""
+
+
+class GeneralChannels:
+    """What one node pushes to general channels, and takes from them."""
+
+    scripts = (_PUSH,)
+
+    def __init__(
+        self, node: Node, shards: Shards, settings: Settings, incidents: Incidents
+    ) -> None:
+        self._node = node
+        self._shards = shards
+        self._settings = settings
+        self._incidents = incidents
+        self._receivers: dict[str, Receiver] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def push(self, channel: str, data: bytes, capacity: int, expiry: float) -> bool:
+        life = int((expiry + _KEY_LIFE) * 1000)
+        key = self._key(channel)
+        # Not again: two receivers would get the message if the first attempt had succeeded.
+        arguments = (data, capacity, int(expiry * 1000), life)
+        return bool(await self._shards.run(_PUSH, key, *arguments, again=False))
+
+    async def take(self, channel: str) -> Item:
+        """Wait for a message, which the caller acknowledges or releases."""
+        receiver = self._receivers.get(channel)
+        if receiver is None:
+            receiver = self._receivers[channel] = self._receiver(channel)
+            self._starting[channel] = self._node.share(receiver.start())
+        try:
+            if channel in self._starting:
+                await self._start(channel)
+            return await receiver.take()
+        finally:
+            if not receiver.is_wanted:
+                self._node.loop.call_later(_IDLE, self._drop_idle, channel)
+
+    async def _start(self, channel: str) -> None:
+        starting = self._starting[channel]
+        try:
+            await self._node.outcome(starting)
+        except BaseException:
+            if starting.done():
+                self._receivers.pop(channel, None)
+            raise
+        finally:
+            if starting.done() and self._starting.get(channel) is starting:
+                del self._starting[channel]
+
+    def acknowledge_soon(self, item: Item) -> None:
+        """Take it out of the channel for good, without keeping the receiver waiting."""
+        self._run(self.acknowledge(item))
+
+    async def acknowledge(self, item: Item) -> None:
+        """Take it out of the channel for good."""
+        await asyncio.gather(
+            self._shards.call(item.key, "XACK", item.key, GROUP, item.id),
+            self._shards.call(item.key, "XDEL", item.key, item.id),
+        )
+
+    async def hold(self, item: Item) -> None:
+        """Keep others from claiming it for another ``claim_timeout``."""
+        await self._claim(item, 0)
+
+    async def release(self, item: Item) -> None:
+        """Let any receiver have it, this node's or another's."""
+        await self._claim(item, self._settings.claim_timeout)
+
+    def release_soon(self, item: Item) -> None:
+        self._run(self.release(item))
+
+    async def bury(self, item: Item) -> None:
+        """Put it among the dead letters of its channel."""
+        key = f"{self._settings.prefix}:dead:{item.channel}"
+        logger.error(
+            "a message of channel %r was delivered %d times and never acknowledged; it is in %r",
+            *(item.channel, item.deliveries - 1, key),
+        )
+        limit = ("MAXLEN", "~", _MOST_DEAD_LETTERS)
+        await self._shards.call(key, "XADD", key, *limit, "*", "m", item.data, "id", item.id)
+        await self.acknowledge(item)
+
+    def bury_soon(self, item: Item) -> None:
+        self._run(self.bury(item))
+
+    async def close(self) -> None:
+        for receiver in tuple(self._receivers.values()):
+            await receiver.close()
+        self._receivers.clear()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_FAREWELL)
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _key(self, channel: str) -> str:
+        return f"{self._settings.prefix}:general:{channel}"
+
+    def _receiver(self, channel: str) -> Receiver:
+        key = self._key(channel)
+        return Receiver(
+            self._shards.endpoint(key),
+            self._settings,
+            self._incidents,
+            channel=channel,
+            key=key,
+            group=GROUP,
+            consumer=self._node.id,
+            expired=self.acknowledge_soon,
+            unwanted=self.release_soon,
+            undeliverable=self.bury_soon,
+        )
+
+    async def _claim(self, item: Item, idle: float) -> None:
+        # JUSTID: it does not count as another delivery.
+        await self._shards.call(
+            *(item.key, "XCLAIM", item.key, GROUP, self._node.id, 0, item.id),
+            *("IDLE", int(idle * 1000), "JUSTID"),
+        )
+
+    def _drop_idle(self, channel: str) -> None:
+        receiver = self._receivers.get(channel)
+        if receiver is not None and receiver.has_been_idle(_IDLE):
+            del self._receivers[channel]
+            self._run(receiver.close())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """In the background; :meth:`close` waits for it a little."""
+        task = self._node.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("a message of a general channel may be delivered again: %s", error)

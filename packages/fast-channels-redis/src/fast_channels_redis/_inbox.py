@@ -1,0 +1,97 @@
+"""The connection that reads a node's inbox."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from redis.exceptions import ResponseError
+
+from fast_channels.exceptions import MessageDecodeError
+from fast_channels.layers.broker import Node
+from fast_channels.statistics import statistics
+from fast_channels_redis._commands import Exchange
+from fast_channels_redis._endpoint import Endpoint, Reply, ServerConnection
+from fast_channels_redis._keeper import Incidents, KeptConnection
+from fast_channels_redis._receiver import entries_of
+from fast_channels_redis._wire import Arrived, Duplicates, parse
+
+_MOST: Final = 500
+_AT_ONCE: Final = 32
+"""After as many messages their receivers get a chance to take them, so that channels that hold
+more than this do not fill up while a batch is delivered."""
+_FORGET: Final = 60
+
+
+class Inbox(KeptConnection):
+    """Reads on from the last message it has, so a broken connection costs and repeats nothing."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        patience: float,
+        incidents: Incidents,
+        node: Node,
+        key: str,
+        expiry: float,
+        has_read: Callable[[int], None],
+    ) -> None:
+        """``has_read``: called with the number of messages after each batch."""
+        super().__init__(endpoint, patience, incidents)
+        self._node = node
+        self._key = key
+        self._expiry = expiry
+        self._has_read = has_read
+        self._duplicates = Duplicates()
+        self._clock = 0.0
+        self.last_id: bytes = b"0-0"
+
+    def set_time(self, server_time: float) -> None:
+        """What the server's clock shows, in seconds."""
+        self._clock = server_time - asyncio.get_running_loop().time()
+        self._duplicates.forget_idle(_FORGET)
+
+    def broke(self, error: Exception) -> None:
+        """Nothing is lost: :attr:`last_id` is all that the next connection needs."""
+
+    async def serve(self, connection: ServerConnection) -> None:
+        exchange = Exchange(connection)
+        block = self.patience / 2
+        self.is_ready()
+        while True:
+            async with asyncio.timeout(block + self.patience):
+                (reply,) = await exchange.run(
+                    (
+                        *("XREAD", "COUNT", _MOST, "BLOCK", max(int(block * 1000), 1)),
+                        *("STREAMS", self._key, self.last_id),
+                    )
+                )
+            if isinstance(reply, ResponseError):
+                raise reply
+            if reply:
+                await self._take(reply)
+
+    async def _take(self, reply: Reply) -> None:
+        entries = entries_of(reply)
+        now = asyncio.get_running_loop().time() + self._clock
+        for count, (entry_id, fields) in enumerate(entries, 1):
+            # First: what follows may be cut short, and must not be delivered again.
+            self.last_id = entry_id
+            self._deliver(fields[1], max(0.0, now - int(entry_id.partition(b"-")[0]) / 1000))
+            if not count % _AT_ONCE:
+                await asyncio.sleep(0)
+        self._has_read(len(entries))
+
+    def _deliver(self, blob: bytes, age: float) -> None:
+        if not blob or age >= self._expiry:
+            return  # Nothing but a sign that the inbox is there, or too late.
+        try:
+            arrived: Arrived = parse(blob)
+        except MessageDecodeError as error:
+            statistics.count("event.undecodable", str(error))
+            return
+        if self._duplicates.is_one(arrived):
+            return
+        if arrived.group is None:
+            self._node.deliver(arrived.data, age=age)
+        else:
+            self._node.deliver_to_group(arrived.group, arrived.data, age=age)

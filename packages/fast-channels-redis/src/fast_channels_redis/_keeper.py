@@ -1,0 +1,180 @@
+"""A connection that is made anew whenever it breaks."""
+
+import asyncio
+import logging
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from fast_channels_redis._endpoint import Endpoint, ServerConnection
+
+logger = logging.getLogger("fast_channels_redis")
+
+FIRST_RETRY: Final = 0.01
+LAST_RETRY: Final = 0.25
+"""Seconds between attempts to connect, doubling."""
+
+_FAREWELL: Final = 1
+"""Seconds for saying goodbye to a server that may be gone."""
+
+
+class Incidents:
+    """Which connections of a node are broken, so that one outage is told once."""
+
+    def __init__(self, on_disconnect: Callable[[], None], on_reconnect: Callable[[], None]) -> None:
+        self._on_disconnect = on_disconnect
+        self._on_reconnect = on_reconnect
+        self._broken: set[KeptConnection] = set()
+
+    def add(self, connection: "KeptConnection") -> None:
+        self._broken.add(connection)
+        if len(self._broken) == 1:
+            self._on_disconnect()
+
+    def end(self, connection: "KeptConnection") -> None:
+        self._broken.discard(connection)
+        if not self._broken:
+            self._on_reconnect()
+
+    def forget(self, connection: "KeptConnection") -> None:
+        """It was closed on purpose."""
+        self._broken.discard(connection)
+
+
+class KeptConnection(ABC):
+    """Keeps one connection to an endpoint; a subclass says what it is used for.
+
+    The task that serves it ends only with :meth:`close`, whatever happens on the connection.
+    """
+
+    def __init__(self, endpoint: Endpoint, patience: float, incidents: Incidents) -> None:
+        """``patience``: seconds without an answer after which a connection is given up."""
+        self.endpoint: Endpoint = endpoint
+        self.patience: float = patience
+        self._incidents = incidents
+        self._keeper: asyncio.Task[None] | None = None
+        self._first: asyncio.Future[None] | None = None
+        self._serves = False
+        self._is_broken = False
+        self._heard = 0.0
+
+    async def start(self) -> None:
+        """Return when it serves; raises :class:`OSError` if the first connection fails."""
+        loop = asyncio.get_running_loop()
+        self._first = loop.create_future()
+        self._keeper = loop.create_task(self._keep(self._first))
+        try:
+            await self._first
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Stop for good. Never raises; may be called again."""
+        self._incidents.forget(self)
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait([keeper])
+
+    @abstractmethod
+    async def serve(self, connection: ServerConnection) -> None:
+        """Use a new connection until it breaks; say :meth:`is_ready` once it can be used."""
+
+    @abstractmethod
+    def broke(self, error: Exception) -> None:
+        """The connection is gone, and the next one not made yet."""
+
+    def is_ready(self) -> None:
+        """The connection serves."""
+        self._serves = True
+        if self._is_broken:
+            self._is_broken = False
+            logger.info("the connection to %s is back", self.endpoint.name)
+            self._incidents.end(self)
+        if self._first is not None and not self._first.done():
+            self._first.set_result(None)
+
+    def heard(self) -> None:
+        """The server has answered."""
+        self._heard = asyncio.get_running_loop().time()
+
+    def require_answer(self) -> None:
+        """Raises :class:`TimeoutError` if the server has been silent for too long."""
+        silence = asyncio.get_running_loop().time() - self._heard
+        if silence >= self.patience:
+            raise TimeoutError(f"no answer for {silence:.1f} s")
+
+    async def _keep(self, first: asyncio.Future[None]) -> None:
+        pause = FIRST_RETRY
+        while True:
+            try:
+                await self._open_and_serve()
+            except Exception as error:
+                reason = error
+            else:
+                reason = ConnectionError("the connection ended")
+            if not first.done():
+                first.set_exception(_as_os_error(self.endpoint, reason))
+                return
+            if self._serves:
+                pause = FIRST_RETRY
+            self._lost(reason)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # nothing secret
+            pause = min(pause * 2, LAST_RETRY)
+
+    async def _open_and_serve(self) -> None:
+        async with asyncio.timeout(self.patience):
+            connection = await self.endpoint.open()
+        try:
+            self.heard()
+            await self.serve(connection)
+        finally:
+            await _part_with(connection)
+
+    def _lost(self, error: Exception) -> None:
+        self._serves = False
+        if not self._is_broken:
+            self._is_broken = True
+            is_expected = isinstance(error, OSError | RedisError)
+            logger.warning(
+                "the connection to %s broke, trying again: %s",
+                self.endpoint.name,
+                error or type(error).__name__,
+                exc_info=None if is_expected else error,
+            )
+            self._incidents.add(self)
+        self.broke(error)
+
+
+async def until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
+    """Run them side by side until one of them ends, and raise what it raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _part_with(connection: ServerConnection) -> None:
+    try:
+        async with asyncio.timeout(_FAREWELL):
+            await connection.disconnect()
+    except (OSError, RedisError):
+        pass  # It is gone already.
+
+
+def _as_os_error(endpoint: Endpoint, error: Exception) -> Exception:
+    if isinstance(error, TimeoutError) and not str(error):
+        return TimeoutError(f"{endpoint.name} does not answer")
+    if isinstance(error, RedisError):
+        return ConnectionError(f"{endpoint.name}: {error}")
+    return error

@@ -1,0 +1,240 @@
+"""One node's connection to Redis for the layer that queues in streams."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, Final
+
+from fast_channels.exceptions import ChannelFull, ChannelLayerUnavailable
+from fast_channels.layers.broker import Node
+from fast_channels.statistics import statistics
+from fast_channels_redis._commands import Exchange
+from fast_channels_redis._connection import RedisConnection
+from fast_channels_redis._endpoint import Argument, Reply
+from fast_channels_redis._inbox import Inbox
+from fast_channels_redis._keeper import logger
+from fast_channels_redis._scripts import Script
+from fast_channels_redis._settings import Settings
+from fast_channels_redis._shards import Owns
+from fast_channels_redis._wire import Stamps
+
+MOST_WAITING: Final = 100_000
+"""Messages in the inbox of a node that does not read them, before more are refused."""
+
+_HEARTBEAT: Final = Script("heartbeat")
+_ROLL_CALL: Final = Script("roll_call")
+_STRIKE_OFF: Final = Script("strike_off")
+_SEND: Final = Script("send")
+_GROUP_SEND: Final = Script("group_send")
+
+_BEAT: Final = 0.5
+"""Seconds between heartbeats, which notice within that time that Redis lost its data."""
+_LEASES_KEPT: Final = 10
+"""Leases after which keys vanish by themselves. Redis may be away for a while, and the inboxes
+must still be there when it is back, so it is other nodes that end a lease in time."""
+_TRIM_AFTER: Final = 5_000
+_BATCH: Final = 500
+
+
+class QueueConnection(RedisConnection):
+    scripts = (_HEARTBEAT, _ROLL_CALL, _STRIKE_OFF, _SEND, _GROUP_SEND)
+
+    def __init__(self, node: Node, settings: Settings) -> None:
+        super().__init__(node, settings)
+        self._inbox_prefix: Final = f"{settings.prefix}:inbox:"
+        self._inbox_key: Final = self._inbox_prefix + node.id
+        self._nodes_key: Final = f"{settings.prefix}:nodes"
+        self._lease_ms: Final = int(settings.lease * 1000)
+        self._life_ms: Final = self._lease_ms * _LEASES_KEPT
+        self._stamps = Stamps(node.id)
+        self._inbox: Inbox | None = None
+        self._heart: asyncio.Task[None] | None = None
+        self._unbroken_since = 0.0
+        self._refreshed_at = 0.0
+        self._untrimmed = 0
+        self._last_made = b"0-0"
+
+    # Setting up, keeping alive, and taking down.
+
+    async def listen(self) -> None:
+        inbox = self._inbox = Inbox(
+            self.shards.endpoint(self._inbox_key),
+            self.settings.patience,
+            self.incidents,
+            self.node,
+            key=self._inbox_key,
+            expiry=self.settings.expiry,
+            has_read=self._has_read,
+        )
+        await self._call_heartbeat(inbox)
+        await self._call_roll()
+        await inbox.start()
+        self._heart = self.node.loop.create_task(self._beat(inbox))
+
+    async def stop_listening(self) -> None:
+        heart, self._heart = self._heart, None
+        if heart is not None:
+            heart.cancel()
+            await asyncio.wait([heart])
+        inbox, self._inbox = self._inbox, None
+        if inbox is not None:
+            await inbox.close()
+            await self._sign_off()
+
+    async def prepare(self, exchange: Exchange, owns: Owns) -> None:
+        """Register before any call that waited is sent: it may be a message for this node."""
+        await super().prepare(exchange, owns)
+        self._unbroken_since = self.node.loop.time()
+        if self._inbox is None:
+            return
+        if owns(self._inbox_key):
+            (reply,) = await exchange.run(
+                ("EVALSHA", _HEARTBEAT.sha, 1, self._inbox_key, *self._heartbeat(self._inbox))
+            )
+            self._heed(reply, self._inbox)
+        groups = [group for group in self.node.groups if owns(self._members_of(group))]
+        for batch in _batches(groups):
+            await exchange.run(*(command for group in batch for command in self._joins(group)))
+
+    async def _beat(self, inbox: Inbox) -> None:
+        while True:
+            await asyncio.sleep(min(_BEAT, self.settings.lease / 4))
+            try:
+                await self._call_heartbeat(inbox)
+                await self._call_roll()
+                if self.node.loop.time() - self._refreshed_at > self._life_ms / 3000:
+                    await self._join_all()
+            except OSError as error:
+                logger.warning("a heartbeat failed: %s", error)
+            except Exception:
+                logger.exception("a heartbeat failed")
+
+    async def _call_heartbeat(self, inbox: Inbox) -> None:
+        key = self._inbox_key
+        self._heed(await self.shards.run(_HEARTBEAT, key, *self._heartbeat(inbox)), inbox)
+
+    def _heartbeat(self, inbox: Inbox) -> tuple[Argument, ...]:
+        self._untrimmed = 0
+        ms, _, serial = inbox.last_id.partition(b"-")
+        return ms, serial, self._life_ms
+
+    def _heed(self, reply: Reply, inbox: Inbox) -> None:
+        if isinstance(reply, Exception):
+            raise reply
+        made, last_id, seconds, microseconds = reply
+        inbox.set_time(int(seconds) + int(microseconds) / 1e6)
+        if not made:
+            return
+        if inbox.last_id == b"0-0":
+            inbox.last_id = last_id
+            return
+        logger.warning("Redis lost the inbox of this process, which may have missed messages")
+        self.node.run(self._recover())
+
+    async def _recover(self) -> None:
+        # Those who sent in vain have taken this node out of its groups.
+        await self._join_all()
+        self.node.gap()
+
+    async def _join_all(self) -> None:
+        self._refreshed_at = self.node.loop.time()
+        for batch in _batches(self.node.groups):
+            await asyncio.gather(*map(self.subscribe, batch))
+
+    async def _call_roll(self) -> None:
+        """Say that this node lives, and end the leases of those that do not say so."""
+        key = self._nodes_key
+        silent = await self.shards.run(_ROLL_CALL, key, self.node.id, self._lease_ms, self._life_ms)
+        if self.node.loop.time() - self._unbroken_since < self.settings.lease:
+            return  # Redis may have been away, and the others have not come back yet.
+        for node in silent:
+            name = node.decode()
+            if await self.shards.run(_STRIKE_OFF, key, name, self._lease_ms):
+                logger.warning("process %s is gone: its lease has ended", name)
+                inbox = self._inbox_prefix + name
+                await self.shards.call(inbox, "UNLINK", inbox)
+
+    async def _sign_off(self) -> None:
+        """Be gone at once instead of at the end of the lease; as well as can be."""
+        try:
+            async with asyncio.timeout(1):
+                await asyncio.gather(
+                    self.shards.call(self._inbox_key, "UNLINK", self._inbox_key),
+                    self.shards.call(self._nodes_key, "ZREM", self._nodes_key, self.node.id),
+                )
+        except OSError:
+            pass
+
+    def _has_read(self, count: int) -> None:
+        self._untrimmed += count
+        inbox = self._inbox
+        if self._untrimmed >= _TRIM_AFTER and inbox is not None:
+            self.node.run(self._call_heartbeat(inbox))
+
+    # What the layer calls.
+
+    async def subscribe(self, group: str) -> None:
+        key = self._members_of(group)
+        await asyncio.gather(*(self.shards.call(key, *join) for join in self._joins(group)))
+
+    async def unsubscribe(self, group: str) -> None:
+        key = self._members_of(group)
+        await self.shards.call(key, "SREM", key, self.node.id)
+
+    async def publish(self, group: str, data: bytes) -> None:
+        key = self._members_of(group)
+        blob = self._stamps.group(group, data)
+        if self.shards.is_single:
+            full: int = await self._confirmed(
+                key, self.shards.run(_GROUP_SEND, key, self._inbox_prefix, blob, MOST_WAITING)
+            )
+        else:
+            full = await self._publish_to_each(key, blob)
+        if full:
+            statistics.count("event.full", f"{full} processes of {group!r} do not read any more")
+
+    async def send_to_node(self, node_id: str, data: bytes) -> bool:
+        outcome = await self._deliver(node_id, self._stamps.parcel(data))
+        if outcome < 0:
+            raise ChannelFull(node_id)
+        return outcome > 0
+
+    async def _publish_to_each(self, key: str, blob: bytes) -> int:
+        """Where no script may use the keys of several servers."""
+        nodes = [node.decode() for node in await self.shards.call(key, "SMEMBERS", key)]
+        outcomes = await asyncio.gather(*(self._deliver(node, blob) for node in nodes))
+        gone = [node for node, outcome in zip(nodes, outcomes, strict=True) if not outcome]
+        if gone:
+            await self.shards.call(key, "SREM", key, *gone)
+        return sum(outcome < 0 for outcome in outcomes)
+
+    async def _deliver(self, node_id: str, blob: bytes) -> int:
+        inbox = self._inbox_prefix + node_id
+        return int(await self._confirmed(inbox, self.shards.run(_SEND, inbox, blob, MOST_WAITING)))
+
+    async def _confirmed(self, key: str, sending: Coroutine[Any, Any, Reply]) -> int:
+        """What the command returns, once as many replicas have it as the layer asks for."""
+        wanted = self.settings.wait_replicas
+        if not wanted:
+            return int(await sending)
+        # Other commands wait behind this one, so not for ever.
+        patience = min(self.settings.send_timeout, self.settings.patience) / 2
+        wait = self.shards.call(key, "WAIT", wanted, int(patience * 1000))
+        outcome, replicas = await asyncio.gather(sending, wait)
+        if replicas < wanted:
+            raise ChannelLayerUnavailable(
+                f"{replicas} of {wanted} replicas confirmed the message within {patience:g} s; "
+                "it may be delivered nevertheless"
+            )
+        return int(outcome)
+
+    def _members_of(self, group: str) -> str:
+        return f"{self.settings.prefix}:members:{group}"
+
+    def _joins(self, group: str) -> tuple[tuple[Argument, ...], ...]:
+        key = self._members_of(group)
+        return ("SADD", key, self.node.id), ("PEXPIRE", key, self._life_ms)
+
+
+def _batches(groups: Sequence[str]) -> Iterator[Sequence[str]]:
+    for begin in range(0, len(groups), _BATCH):
+        yield groups[begin : begin + _BATCH]
