@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "packages" / "fast-channels-redis" / "tests"))
 
+from redis_servers.fixtures import certificates as certificates  # it can be found now
 from redis_servers.fixtures import own_cluster as own_cluster
-from redis_servers.fixtures import own_server as own_server  # it can be found now
+from redis_servers.fixtures import own_server as own_server
 from redis_servers.fixtures import own_trio as own_trio
 from redis_servers.fixtures import redis_binary as redis_binary
 from redis_servers.fixtures import redis_cluster as redis_cluster
@@ -28,6 +29,7 @@ from redis_servers.fixtures import redis_server as redis_server
 from redis_servers.fixtures import sentinel_trio as sentinel_trio
 from redis_servers.fixtures import shared_redis_cluster as shared_redis_cluster
 from redis_servers.fixtures import shared_redis_server as shared_redis_server
+from redis_servers.fixtures import tls_server as tls_server
 
 CHAT = Path(__file__).parent.parent / "examples" / "chat" / "main.py"
 

@@ -10,8 +10,10 @@ from ._cluster import ClusterOptions as ClusterOptions
 from ._cluster import slot_of as slot_of
 from ._process import ServerProcess as ServerProcess
 from ._process import free_port as free_port
+from ._proxy import Proxy as Proxy
 from ._sentinel import SentinelTrio as SentinelTrio
 from ._sentinel import TrioOptions as TrioOptions
 from ._server import Options as Options
 from ._server import RedisServer as RedisServer
+from ._tls import Certificates as Certificates
 from ._wait import wait_until as wait_until

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from ._binaries import Binary
 from ._client import Argument
-from ._process import ServerProcess
+from ._process import ServerProcess, free_port
+from ._tls import Certificates
 
 
 class Options(TypedDict, total=False):
@@ -23,6 +24,8 @@ class Options(TypedDict, total=False):
     """More users and their ACL rules, such as ``{"app": "on >secret ~* &* +@all"}``."""
     unix_socket: bool
     """Listen at :attr:`RedisServer.unix_path`, too."""
+    tls: Certificates
+    """Speak TLS at :attr:`RedisServer.tls_port`, too, which not every program can."""
     config: Mapping[str, object]
     """Any other lines of the configuration, such as ``{"maxclients": 20}``."""
 
@@ -34,6 +37,7 @@ class RedisServer(ServerProcess):
         super().__init__(binary, password=options.get("password"))
         self._options = options
         self._own_calls = Counter[str]()
+        self.tls_port = free_port() if "tls" in options else None
 
     def directives(self) -> Iterable[str]:
         yield from super().directives()
@@ -45,6 +49,12 @@ class RedisServer(ServerProcess):
             yield "appendonly yes"
         if self._options.get("unix_socket"):
             yield f"unixsocket {self.unix_path}"
+        if tls := self._options.get("tls"):
+            yield f"tls-port {self.tls_port}"
+            yield f"tls-cert-file {tls.server}"
+            yield f"tls-key-file {tls.server_key}"
+            yield f"tls-ca-cert-file {tls.authority}"
+            yield "tls-auth-clients optional"
         for name, rules in self._options.get("users", {}).items():
             yield f"user {name} {rules}"
         for key, value in self._options.get("config", {}).items():

@@ -1,14 +1,17 @@
 """Fixtures for both folders of tests; each conftest imports those that it offers."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol, Unpack
 
 import pytest
 
 from ._binaries import Binary, BinaryNotFoundError, chosen_names, find_binary, required
 from ._cluster import Cluster, ClusterOptions
+from ._proxy import Proxy
 from ._sentinel import SentinelTrio, TrioOptions
 from ._server import Options, RedisServer
+from ._tls import Certificates
 
 
 class ServerFactory(Protocol):
@@ -128,3 +131,34 @@ def own_cluster(redis_binary: Binary) -> Iterator[ClusterFactory]:
     yield start
     for cluster in clusters:
         cluster.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+@dataclass(frozen=True)
+class TlsServer:
+    server: RedisServer
+    port: int
+    certificates: Certificates
+
+    @property
+    def url(self) -> str:
+        return f"rediss://{self.server.host}:{self.port}"
+
+
+@pytest.fixture
+def tls_server(
+    redis_binary: Binary, own_server: ServerFactory, certificates: Certificates
+) -> Iterator[TlsServer]:
+    """A server that speaks TLS: by itself if its program can, else a proxy does."""
+    if redis_binary.tls:
+        server = own_server(tls=certificates)
+        assert server.tls_port is not None
+        yield TlsServer(server, server.tls_port, certificates)
+        return
+    server = own_server()
+    with Proxy(server.address, certificates.server_context()) as proxy:
+        yield TlsServer(server, proxy.port, certificates)
