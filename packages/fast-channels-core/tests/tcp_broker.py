@@ -17,6 +17,7 @@ import pytest
 
 from fast_channels.exceptions import ChannelLayerUnavailable
 from fast_channels.layers import BrokerChannelLayer, BrokerConnection
+from fast_channels.layers._background import stop as stop_background
 from fast_channels.layers.broker import Node
 from fast_channels.types import Message
 
@@ -486,6 +487,7 @@ def thread_broker() -> Iterator[Broker]:
 
     running = asyncio.run_coroutine_threadsafe(start(), loop).result(DEADLINE)
     yield running
+    stop_background()
     asyncio.run_coroutine_threadsafe(running.stop(), loop).result(DEADLINE)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(DEADLINE)

@@ -5,15 +5,24 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, cast
 
-from fast_channels.layers import close_channel_layers, unregister_channel_layer
+from fast_channels.layers import (
+    InMemoryChannelLayer,
+    close_channel_layers,
+    unregister_channel_layer,
+)
+from fast_channels.layers._background import stop as stop_background
 from fast_channels.types import ASGIApp, Scope
 
 Frames = asyncio.Queue[MutableMapping[str, Any]]
 
 
-def example() -> ASGIApp:
+def examples() -> list[str]:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+
+
+def example() -> ASGIApp:
+    code = examples()[0]
     names: dict[str, object] = {}
     exec(code, names)
     return cast(ASGIApp, names["application"])
@@ -44,3 +53,12 @@ async def test_the_example_of_the_readme_is_a_chat_room() -> None:
     finally:
         await close_channel_layers()
         unregister_channel_layer("default")
+
+
+async def test_the_example_of_a_blocking_call_sends(default_layer: InMemoryChannelLayer) -> None:
+    channel = await default_layer.new_channel()
+    await default_layer.group_add("lobby", channel)
+    (code,) = examples()[1:]
+    await asyncio.to_thread(exec, code, {})
+    assert (await default_layer.receive(channel))["text"] == "from a thread"
+    await asyncio.to_thread(stop_background)

@@ -13,6 +13,7 @@
      │    ├── ChannelLayerUnavailable    (ConnectionError)
      │    │    └── ChannelLayerRefused
      │    ├── ChannelClosed              (RuntimeError)
+     │    ├── BlockingCallError          (RuntimeError)
      │    ├── ConnectionStateError       (RuntimeError)
      │    └── UnhandledEventError        (ValueError)
      └── ConsumerSignal
@@ -29,6 +30,7 @@ from typing import Self
 
 __all__ = [
     "AcceptConnection",
+    "BlockingCallError",
     "ChannelClosed",
     "ChannelFull",
     "ChannelLayerRefused",
@@ -139,6 +141,23 @@ class ChannelClosed(FastChannelsError, RuntimeError):
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         return type(self), (self.channel,)
+
+
+class BlockingCallError(FastChannelsError, RuntimeError):
+    """A blocking call in a thread that runs an event loop, which would stand still meanwhile."""
+
+    method: str
+    """The name of the method that was called."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(
+            f"{method}() would block the event loop that runs in this thread; "
+            f"write `await get_channel_layer(...).{method}(...)` instead"
+        )
+        self.method = method
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (self.method,)
 
 
 class ConnectionStateError(FastChannelsError, RuntimeError):

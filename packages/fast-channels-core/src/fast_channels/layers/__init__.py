@@ -19,6 +19,8 @@ from fast_channels.layers.registry import get_channel_layer as get_channel_layer
 from fast_channels.layers.registry import has_layers as has_layers
 from fast_channels.layers.registry import register_channel_layer as register_channel_layer
 from fast_channels.layers.registry import unregister_channel_layer as unregister_channel_layer
+from fast_channels.layers.sync import SyncChannelLayer as SyncChannelLayer
+from fast_channels.layers.sync import get_sync_channel_layer as get_sync_channel_layer
 
 if TYPE_CHECKING:
     from fast_channels.layers.redis import RedisChannelLayer as RedisChannelLayer
@@ -39,10 +41,12 @@ __all__ = [
     "BrokerConnection",
     "ChannelLayerRegistry",
     "InMemoryChannelLayer",
+    "SyncChannelLayer",
     "channel_layers",
     "channel_layers_lifespan",
     "close_channel_layers",
     "get_channel_layer",
+    "get_sync_channel_layer",
     "group_name",
     "has_layers",
     "register_channel_layer",

@@ -6,6 +6,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fast_channels.exceptions import (
@@ -309,7 +310,8 @@ class Node:
 
     def share(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something in the background for all who wait for its :meth:`outcome`."""
-        task = self.loop.create_task(work)
+        # Not in the context of the caller, which this outlives: that may be a request.
+        task = self.loop.create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         if self.stopped:

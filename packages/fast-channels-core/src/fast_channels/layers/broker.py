@@ -1,9 +1,11 @@
 """What every layer with a broker needs, done once; a backend adds how to talk to its broker."""
 
 import asyncio
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 from fast_channels.exceptions import (
     ChannelClosed,
@@ -11,6 +13,7 @@ from fast_channels.exceptions import (
     ChannelLayerUnavailable,
     InvalidNameError,
 )
+from fast_channels.layers._background import hand_over, is_made_for_one_call, keep_for_ever
 from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
 from fast_channels.layers._fanout import deliver
 from fast_channels.layers._local import DeliversLocally, count_gone
@@ -105,6 +108,11 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
     a channel, joining a group that has a local member already and leaving one cost the broker
     nothing; leaving never fails.
 
+    ``async_to_sync`` of asgiref makes a loop for every call. A connection for each would cost
+    more than the call, and leave thousands of ports waiting for the end of TCP's TIME_WAIT. So
+    what only sends in such a loop goes through the node that blocking calls have, the one of
+    :func:`get_sync_channel_layer`, which stays connected.
+
     While the broker is away, what needs it is tried again for ``send_timeout`` seconds and then
     raises :class:`ChannelLayerUnavailable`; :meth:`receive` waits. When the broker is back, every
     consumer whose messages may have been missed gets one ``layer.gap`` event.
@@ -151,6 +159,7 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
         )
         # Each loop touches its own entry only, so several threads need no lock.
         self._nodes: dict[asyncio.AbstractEventLoop, Node] = {}
+        _layers.add(self)
 
     @abstractmethod
     def make_connection(self, node: Node) -> BrokerConnection:
@@ -158,6 +167,9 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
 
     async def send(self, channel: str, message: Mapping[str, Any]) -> None:
         require_channel_name(channel)
+        if self._is_passing():
+            await hand_over(self.send(channel, message))
+            return
         node = await self._node()
         if not is_specific(channel):
             data = self._codec.encode(message)
@@ -220,6 +232,9 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
     async def group_add(self, group: str, channel: str) -> None:
         require_group_name(group)
         self._require_specific(channel)
+        if self._is_passing():
+            await hand_over(self.group_add(group, channel))
+            return
         node = await self._node()
         owner = _owner(channel)
         if owner == node.id:
@@ -230,6 +245,9 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
     async def group_discard(self, group: str, channel: str) -> None:
         require_group_name(group)
         self._require_specific(channel)
+        if self._is_passing():
+            await hand_over(self.group_discard(group, channel))
+            return
         node = await self._node()
         owner = _owner(channel)
         if owner == node.id:
@@ -239,6 +257,9 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
 
     async def group_send(self, group: str, message: Mapping[str, Any]) -> None:
         require_group_name(group)
+        if self._is_passing():
+            await hand_over(self.group_send(group, message))
+            return
         data = self._codec.encode(message)
         node = await self._node()
         await node.attempt(lambda: node.connection.publish(group, data))
@@ -261,6 +282,11 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
             await node.stop()
             if self._nodes.get(node.loop) is node:
                 del self._nodes[node.loop]
+
+    def _is_passing(self) -> bool:
+        """Whether the running loop ends with this call and has opened nothing here."""
+        loop = asyncio.get_running_loop()
+        return loop not in self._nodes and is_made_for_one_call(loop)
 
     async def _node(self) -> Node:
         """The node of the running loop, connected."""
@@ -292,6 +318,21 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
                 f"{channel!r} is a general channel, and on {type(self).__qualname__} only a "
                 "channel from new_channel() can be a member of a group"
             )
+
+
+_layers = WeakSet[BrokerChannelLayer]()
+
+
+def _after_in_child() -> None:
+    """No loop of the parent process runs here: leave its nodes and their sockets to it."""
+    for layer in tuple(_layers):
+        if nodes := layer._nodes:  # pyright: ignore[reportPrivateUsage]  # of this module
+            keep_for_ever(nodes)
+            layer._nodes = {}  # pyright: ignore[reportPrivateUsage]  # of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_in_child)
 
 
 def _owner(channel: str) -> str:
