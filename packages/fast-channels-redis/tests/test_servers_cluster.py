@@ -1,6 +1,16 @@
+import socket
+
 import pytest
-from redis_servers import Cluster, ServerError, slot_of
+from redis_servers import (
+    Binary,
+    Certificates,
+    Cluster,
+    ClusterOptions,
+    ServerError,
+    slot_of,
+)
 from redis_servers._client import call
+from redis_servers._cluster import NodeView
 from redis_servers.fixtures import ClusterFactory
 
 
@@ -35,10 +45,34 @@ def test_a_replica_replaces_a_primary_that_died(redis_cluster: Cluster) -> None:
     assert redis_cluster.primary_of(slot) is old
 
 
-def test_a_password(own_cluster: ClusterFactory) -> None:
-    cluster = own_cluster(password="se cret")
+def test_a_password_and_tls(
+    redis_binary: Binary, own_cluster: ClusterFactory, certificates: Certificates
+) -> None:
+    options: ClusterOptions = {"password": "se cret"}
+    if redis_binary.tls:
+        options["tls"] = certificates
+    cluster = own_cluster(**options)
     cluster.node_for("key").execute("SET", "key", "value")
     cluster.migrate_slot(slot_of("key"))
     assert cluster.node_for("key").execute("GET", "key") == "value"
     with pytest.raises(ServerError, match="NOAUTH"):
         call(cluster.addresses[-1], "PING")
+    if redis_binary.tls:
+        assert cluster.tls_url.startswith("rediss+cluster://:se%20cret@127.0.0.1:")
+        assert slots_over_tls(cluster, certificates) == {node.tls_port for node in cluster.nodes}
+
+
+def slots_over_tls(cluster: Cluster, certificates: Certificates) -> set[int]:
+    """The ports that a client is told when it asks over TLS."""
+    context = certificates.client_context()
+    port = cluster.nodes[0].tls_port
+    assert port is not None
+    with (
+        socket.create_connection(("127.0.0.1", port), 20) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as link,
+        link.makefile("rb") as stream,
+    ):
+        link.sendall(b'AUTH "se cret"\r\nCLUSTER NODES\r\n')
+        assert stream.readline() == b"+OK\r\n"
+        text = stream.read(int(stream.readline()[1:])).decode()
+    return {NodeView.parse(line).port for line in text.splitlines()}

@@ -11,6 +11,7 @@ from typing import Final, Self, TypedDict, Unpack
 from ._binaries import Binary
 from ._process import HOST
 from ._server import Options, RedisServer
+from ._tls import Certificates
 from ._wait import wait_until
 
 SLOTS: Final = 16384
@@ -20,6 +21,8 @@ NODE_TIMEOUT: Final = 1500
 
 class ClusterOptions(TypedDict, total=False):
     password: str
+    tls: Certificates
+    """Speak TLS, too: to clients at each node's ``tls_port``, and between the nodes."""
     config: dict[str, object]
     """More lines for the configuration of each node."""
 
@@ -81,6 +84,9 @@ class Cluster:
         if self.password is not None:
             config["masterauth"] = f'"{self.password}"'
             node_options["password"] = self.password
+        if "tls" in options:
+            config |= {"tls-cluster": "yes", "tls-replication": "yes"}
+            node_options["tls"] = options["tls"]
         self._running = ExitStack()
         self.nodes = [
             self._running.enter_context(RedisServer(binary, **node_options)) for _ in range(6)
@@ -97,7 +103,7 @@ class Cluster:
         for number, node in enumerate(primaries):
             node.execute("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
         for node, other in permutations(self.nodes, 2):  # two would do, with some gossip
-            node.execute("CLUSTER", "MEET", HOST, other.port)
+            node.execute("CLUSTER", "MEET", HOST, _port(other))
         wait_until(lambda: all(map(_knows_all, self.nodes)), "the nodes know each other")
         for primary, replica in zip(primaries, replicas, strict=True):
             replica.execute("CLUSTER", "REPLICATE", _myself(primary).id)
@@ -116,6 +122,11 @@ class Cluster:
     def url(self) -> str:
         """Of a node that runs."""
         return self.running[0].url.replace("redis://", "redis+cluster://")
+
+    @property
+    def tls_url(self) -> str:
+        """Of a node that runs, if the option ``tls`` was given."""
+        return self.running[0].tls_url.replace("rediss://", "rediss+cluster://")
 
     def command_counts(self) -> Counter[str]:
         """Those of all nodes that run, summed."""
@@ -186,7 +197,7 @@ class Cluster:
         source = self.primary_of(slot)
         login = () if self.password is None else ("AUTH", self.password)
         while keys := source.execute("CLUSTER", "GETKEYSINSLOT", slot, 100):
-            source.execute("MIGRATE", HOST, to.port, "", 0, 5000, *login, "KEYS", *keys)
+            source.execute("MIGRATE", HOST, _port(to), "", 0, 5000, *login, "KEYS", *keys)
 
     def finish_migration(self, slot: int, to: RedisServer) -> None:
         """Make the target the slot's primary, and wait until all nodes say so."""
@@ -244,6 +255,11 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _port(node: RedisServer) -> int:
+    """Where other nodes reach it."""
+    return node.tls_port or node.port
 
 
 def _owners(views: Iterable[NodeView]) -> Iterable[tuple[int, frozenset[int]]]:

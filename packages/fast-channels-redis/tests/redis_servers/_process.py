@@ -1,6 +1,7 @@
 """A server process: started when it answers, and never left behind."""
 
 import atexit
+import os
 import random
 import shutil
 import signal
@@ -57,8 +58,9 @@ class ServerProcess:
         self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
+        self._owner = os.getpid()
         # Fixtures close it; this is for an interpreter that ends without them.
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
 
     def directives(self) -> Iterable[str]:
         """The lines of the configuration."""
@@ -183,7 +185,11 @@ class ServerProcess:
         """Kill it and remove its files. It cannot be started again."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-        atexit.unregister(self.close)
+        atexit.unregister(self._close_at_exit)
+
+    def _close_at_exit(self) -> None:
+        if os.getpid() == self._owner:  # not in a fork
+            self.close()
 
     def __enter__(self) -> Self:
         return self

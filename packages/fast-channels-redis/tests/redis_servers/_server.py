@@ -65,8 +65,11 @@ class RedisServer(ServerProcess):
         return self.url_for(None, self.password)
 
     def url_for(self, user: str | None, password: str | None) -> str:
-        login = "" if password is None else f"{user or ''}:{quote(password, safe='')}@"
-        return f"redis://{login}{self.host}:{self.port}"
+        return f"redis://{_login(user, password)}{self.host}:{self.port}"
+
+    @property
+    def tls_url(self) -> str:
+        return f"rediss://{_login(None, self.password)}{self.host}:{self.tls_port}"
 
     @property
     def unix_path(self) -> str:
@@ -74,8 +77,7 @@ class RedisServer(ServerProcess):
 
     @property
     def unix_url(self) -> str:
-        login = "" if self.password is None else f":{quote(self.password, safe='')}@"
-        return f"unix://{login}{self.unix_path}"
+        return f"unix://{_login(None, self.password)}{self.unix_path}"
 
     def execute(self, *command: Argument) -> Any:
         self._own_calls[str(command[0]).lower()] += 1
@@ -137,6 +139,10 @@ class RedisServer(ServerProcess):
         before = self.command_counts()
         yield counts
         counts.update(self.command_counts() - before)
+
+
+def _login(user: str | None, password: str | None) -> str:
+    return "" if password is None else f"{user or ''}:{quote(password, safe='')}@"
 
 
 def _fields(text: str) -> dict[str, str]:
