@@ -1,6 +1,7 @@
 """Which server programs there are, and which of them the tests are to run on."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -61,13 +62,21 @@ KNOWN: Final[dict[str, tuple[Callable[[], str | None], str]]] = {
 }
 
 
+def _default_names() -> Sequence[str]:
+    has_package = sys.version_info < (3, 12) and (
+        (sys.platform, platform.machine()) == ("linux", "x86_64")
+    )
+    # Where there is no wheel of that package, nobody can be expected to have it.
+    return [name for name in KNOWN if name != "redis-6.2" or has_package]
+
+
 def wanted_names() -> Sequence[str]:
     """The servers to run the tests on, installed or not: names, or paths of programs."""
     names = [name.strip() for name in os.environ.get(CHOICE, "").split(",") if name.strip()]
     for name in names:
         if name not in KNOWN and os.sep not in name:
             raise ValueError(f"{CHOICE} has {name!r}: expected a path or one of {[*KNOWN]}")
-    return names or [*KNOWN]
+    return names or _default_names()
 
 
 def chosen_names() -> Sequence[str]:
