@@ -17,15 +17,16 @@ from redis.exceptions import (
 )
 
 from fast_channels.exceptions import ChannelLayerRefused, ChannelLayerUnavailable
-from fast_channels_redis._endpoint import Argument, Endpoint, Reply, ServerConnection
+from fast_channels_redis._endpoint import Endpoint, Reply, ServerConnection
 from fast_channels_redis._keeper import Incidents, KeptConnection, until_one_ends
+from fast_channels_redis._packing import Argument, pack
 from fast_channels_redis._scripts import Script
 
 MOST_CALLS: Final = 8192
 """As many commands may be under way; who calls then waits."""
 _MOST_BYTES: Final = 8 * 1024 * 1024
 
-_Call: TypeAlias = tuple[asyncio.Future[Reply], list[bytes], bool]
+_Call: TypeAlias = tuple[asyncio.Future[Reply], bytes, bool]
 """Who waits for the reply, the packed command, whether it may be sent again."""
 
 Preparation: TypeAlias = Callable[["Exchange"], Awaitable[None]]
@@ -39,10 +40,7 @@ class Exchange:
 
     async def run(self, *commands: Sequence[Argument]) -> list[Reply]:
         """Their replies, an error among them as a value."""
-        pack = self._connection.pack_command
-        await self._connection.send_packed_command(
-            [part for command in commands for part in pack(*command)]
-        )
+        await self._connection.send_packed_command([pack(tuple(each)) for each in commands])
         return [await self._reply() for _ in commands]
 
     async def _reply(self) -> Reply:
@@ -77,7 +75,7 @@ class Commands(KeptConnection):
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._writer: asyncio.Future[None] | None = None
-        self._pack: Callable[..., list[bytes]] | None = None
+        self._was_connected = False
 
     async def call(self, *command: Argument, again: bool = True) -> Reply:
         """Send a command and return the reply.
@@ -115,8 +113,8 @@ class Commands(KeptConnection):
         if self._prepare is not None:
             async with asyncio.timeout(self.patience):
                 await self._prepare(Exchange(connection))
-        self._pack = connection.pack_command
-        self._unsent = [part for _, packed, _ in self._calls for part in packed]
+        self._was_connected = True
+        self._unsent = [packed for _, packed, _ in self._calls]
         self._unsent_calls = len(self._calls)
         self.is_ready()
         await until_one_ends(self._read(connection), self._write(connection), self._watch())
@@ -139,7 +137,7 @@ class Commands(KeptConnection):
                 )
         self._calls = kept
         self._unsent, self._unsent_calls = [], len(kept)
-        self._bytes = sum(len(part) for _, packed, _ in kept for part in packed)
+        self._bytes = sum(len(packed) for _, packed, _ in kept)
         self._look_for_room()
 
     async def close(self) -> None:
@@ -150,21 +148,25 @@ class Commands(KeptConnection):
                 _forget(future)
         self._calls.clear()
 
-    def _submit(self, command: Sequence[Argument], again: bool) -> asyncio.Future[Reply]:
-        if self._pack is None:
+    def _submit(self, command: tuple[Argument, ...], again: bool) -> asyncio.Future[Reply]:
+        if not self._was_connected:
             raise ConnectionError(f"not connected to {self.endpoint.name} yet")
-        packed = self._pack(*command)
+        packed = pack(command)
         future: asyncio.Future[Reply] = self._loop.create_future()
-        if not self._calls:
+        calls = self._calls
+        if not calls:
             self.heard()  # Silence counts from here.
-        self._calls.append((future, packed, again))
-        self._unsent.extend(packed)
+        calls.append((future, packed, again))
+        self._unsent.append(packed)
         self._unsent_calls += 1
-        self._bytes += sum(map(len, packed))
-        if len(self._calls) >= MOST_CALLS or self._bytes >= _MOST_BYTES:
+        self._bytes += len(packed)
+        if len(calls) >= MOST_CALLS or self._bytes >= _MOST_BYTES:
             self._has_room.clear()
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_result(None)
+        writer = self._writer
+        if writer is not None:
+            self._writer = None
+            if not writer.done():
+                writer.set_result(None)
         return future
 
     async def _write(self, connection: ServerConnection) -> None:
@@ -193,7 +195,7 @@ class Commands(KeptConnection):
                 # The primary was demoted. Nothing was done, so it may be sent to the next one.
                 calls.appendleft((future, packed, True))
                 raise ConnectionError(str(error))
-            self._bytes -= sum(map(len, packed))
+            self._bytes -= len(packed)
             if not self._has_room.is_set():
                 self._look_for_room()
             if future.done():

@@ -15,11 +15,10 @@ from redis.exceptions import (
 )
 
 from fast_channels.exceptions import ChannelLayerRefused
+from fast_channels_redis._packing import pack
 
 Reply: TypeAlias = Any
 """What redis-py makes of an answer: bytes, int, None, or lists of these."""
-
-Argument: TypeAlias = str | bytes | int | float
 
 LOWEST_VERSION = (6, 2)
 
@@ -31,7 +30,6 @@ class ServerConnection(Protocol):
     def is_connected(self) -> bool: ...
     async def connect(self) -> None: ...
     async def disconnect(self, nowait: bool = ...) -> None: ...
-    def pack_command(self, *args: Argument) -> list[bytes]: ...
     async def send_packed_command(
         self, command: bytes | list[bytes], check_health: bool = ...
     ) -> None: ...
@@ -109,8 +107,7 @@ class Server(Endpoint):
 
     async def _inspect(self, connection: ServerConnection) -> None:
         """Find out early what would fail later in ways that are hard to understand."""
-        commands = [connection.pack_command("INFO", "server"), connection.pack_command("ROLE")]
-        await connection.send_packed_command([part for command in commands for part in command])
+        await connection.send_packed_command([pack(("INFO", "server")), pack(("ROLE",))])
         facts = parse_info(await _permitted(connection))
         role = await _permitted(connection)
         mode = facts.get("redis_mode") or facts.get("server_mode")

@@ -9,9 +9,10 @@ from fast_channels.layers.broker import Node
 from fast_channels.statistics import statistics
 from fast_channels_redis._commands import Exchange
 from fast_channels_redis._connection import RedisConnection
-from fast_channels_redis._endpoint import Argument, Reply
+from fast_channels_redis._endpoint import Reply
 from fast_channels_redis._inbox import Inbox
 from fast_channels_redis._keeper import logger
+from fast_channels_redis._packing import Argument
 from fast_channels_redis._scripts import Script
 from fast_channels_redis._settings import Settings
 from fast_channels_redis._shards import Owns

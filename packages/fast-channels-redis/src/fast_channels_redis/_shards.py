@@ -1,15 +1,17 @@
 """The servers of a layer, and which of them a key belongs to."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 from fast_channels_redis._commands import Commands, Exchange
-from fast_channels_redis._endpoint import Argument, Endpoint, Reply
+from fast_channels_redis._endpoint import Endpoint, Reply
 from fast_channels_redis._keeper import Incidents
+from fast_channels_redis._packing import Argument
 from fast_channels_redis._scripts import Script
 from fast_channels_redis._sharding import shard_of
 
+Outcome: TypeAlias = Coroutine[Any, Any, Reply]
 Owns: TypeAlias = Callable[[str], bool]
 Prepare: TypeAlias = Callable[[Exchange, Owns], Awaitable[None]]
 """Sets up a new connection; the second argument tells whether a key is on its server."""
@@ -30,13 +32,11 @@ class Shards(ABC):
         """Never raises; may be called again."""
 
     @abstractmethod
-    async def call(self, key: str, *command: Argument, again: bool = True) -> Reply:
+    def call(self, key: str, *command: Argument, again: bool = True) -> Outcome:
         """See :meth:`Commands.call`."""
 
     @abstractmethod
-    async def run(
-        self, script: Script, key: str, *arguments: Argument, again: bool = True
-    ) -> Reply:
+    def run(self, script: Script, key: str, *arguments: Argument, again: bool = True) -> Outcome:
         """Run a script with one key; see :meth:`Commands.call`."""
 
     @abstractmethod
@@ -82,13 +82,11 @@ class HostShards(Shards):
         for commands in self._commands:
             await commands.close()
 
-    async def call(self, key: str, *command: Argument, again: bool = True) -> Reply:
-        return await self._for(key).call(*command, again=again)
+    def call(self, key: str, *command: Argument, again: bool = True) -> Outcome:
+        return self._for(key).call(*command, again=again)
 
-    async def run(
-        self, script: Script, key: str, *arguments: Argument, again: bool = True
-    ) -> Reply:
-        return await self._for(key).run(script, (key,), *arguments, again=again)
+    def run(self, script: Script, key: str, *arguments: Argument, again: bool = True) -> Outcome:
+        return self._for(key).run(script, (key,), *arguments, again=again)
 
     def everywhere(self) -> Sequence[Commands]:
         return self._commands

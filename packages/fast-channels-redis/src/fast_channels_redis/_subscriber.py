@@ -11,6 +11,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from fast_channels.exceptions import ChannelLayerRefused
 from fast_channels_redis._endpoint import Endpoint, ServerConnection
 from fast_channels_redis._keeper import Incidents, KeptConnection, until_one_ends
+from fast_channels_redis._packing import pack
 
 MOST_NAMES: Final = 512
 """As many names go into one command."""
@@ -116,7 +117,7 @@ class Subscriber(KeptConnection):
                     self._unconfirmed.extend(batch)
                     self._batches.append(len(batch))
                     names = [wish.name for wish in batch]
-                    commands += connection.pack_command(self._letter + verb, *names)
+                    commands.append(pack((self._letter + verb, *names)))
             await connection.send_packed_command(commands, check_health=False)
 
     async def _read(self, connection: ServerConnection) -> None:
@@ -168,6 +169,4 @@ class Subscriber(KeptConnection):
             await asyncio.sleep(self.patience / 2)
             self.require_answer()
             if loop.time() - self._heard >= self.patience / 2:
-                await connection.send_packed_command(
-                    connection.pack_command("PING"), check_health=False
-                )
+                await connection.send_packed_command([pack(("PING",))], check_health=False)

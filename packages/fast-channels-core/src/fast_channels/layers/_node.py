@@ -3,18 +3,17 @@
 import asyncio
 import itertools
 import logging
-import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fast_channels.exceptions import (
     ChannelFull,
-    ChannelLayerRefused,
     ChannelLayerUnavailable,
     MessageDecodeError,
 )
+from fast_channels.layers._attempts import Attempts, closed
 from fast_channels.layers._codec import MessageCodec
 from fast_channels.layers._fanout import deliver
 from fast_channels.layers._inbox import Deliver, Done, Join, Leave, Parcel, pack, unpack
@@ -29,17 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _logger = logging.getLogger("fast_channels.layers")
-FIRST_RETRY, LAST_RETRY = 0.01, 0.25
-"""Seconds between attempts to reach a broker that is away, doubling."""
-
-
-def jittered(pause: float) -> float:
-    """Somewhat less than ``pause``, so that many who wait do not all come back at once."""
-    return pause * random.uniform(0.5, 1)  # noqa: S311  # nothing secret about it
-
-
-def _closed() -> ChannelLayerUnavailable:
-    return ChannelLayerUnavailable("the layer was closed while it was being used")
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
@@ -76,7 +64,8 @@ class Node:
         self.stopped: bool = False
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._limits: set[asyncio.Timeout] = set()
+        self._attempts = Attempts(send_timeout)
+        self.attempt = self._attempts.run
         self._guard: AsyncGenerator[None] | None = None
         self._gap = codec.notice({"type": "layer.gap"})
         self._subscriptions = Subscriptions(self, linger=linger, patience=send_timeout)
@@ -174,9 +163,7 @@ class Node:
         self._subscriptions.stop()
         for mailbox in tuple(self.table.channels.values()):
             self.table.close(mailbox, self.loop)
-        for limit in self._limits:
-            if not limit.expired():
-                limit.reschedule(self.loop.time())
+        self._attempts.stop()
         # A loop that ends cancels all tasks first and closes its generators then: begin again.
         if self._stopping is None or self._stopping.cancelled():
             self._stopping = self.loop.create_task(self._stop())
@@ -276,38 +263,6 @@ class Node:
         # The owner of "chat.!1" would be nobody, which no backend should have to spell.
         return owner != "" and await self.connection.send_to_node(owner, parcel)
 
-    async def attempt(self, operation: Callable[[], Awaitable[T]], *, for_ever: bool = False) -> T:
-        """Try again while the broker is away; :class:`ChannelLayerUnavailable` in the end, and
-        at once when the node stops."""
-        reason: OSError | None = None
-        limit = asyncio.timeout(None if for_ever else self._send_timeout)
-        try:
-            async with limit:
-                self._limits.add(limit)
-                try:
-                    pause = FIRST_RETRY
-                    while not self.stopped:
-                        try:
-                            return await operation()
-                        except OSError as error:
-                            if isinstance(error, ChannelLayerRefused):
-                                raise
-                            if isinstance(error, ChannelLayerUnavailable) and not for_ever:
-                                raise
-                            reason = error
-                        await asyncio.sleep(jittered(pause))
-                        pause = min(pause * 2, LAST_RETRY)
-                finally:
-                    self._limits.discard(limit)
-        except TimeoutError:
-            pass
-        if self.stopped:
-            raise _closed()
-        why = f": {reason}" if reason is not None else ""
-        raise ChannelLayerUnavailable(
-            f"the broker could not be reached within {self._send_timeout:g} s{why}"
-        ) from reason
-
     def share(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something in the background for all who wait for its :meth:`outcome`."""
         # Not in the context of the caller, which this outlives: that may be a request.
@@ -327,7 +282,7 @@ class Node:
         """What a shared task returns or raises. A caller that gives up does not cancel it."""
         await asyncio.wait([shared])
         if self.stopped or shared.cancelled():
-            raise _closed()
+            raise closed()
         return shared.result()
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

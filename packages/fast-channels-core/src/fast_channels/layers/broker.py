@@ -4,6 +4,7 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -261,8 +262,10 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
             await hand_over(self.group_send(group, message))
             return
         data = self._codec.encode(message)
-        node = await self._node()
-        await node.attempt(lambda: node.connection.publish(group, data))
+        node = self._nodes.get(asyncio.get_running_loop())
+        if node is None or not node.started or node.stopped:
+            node = await self._node()
+        await node.attempt(partial(node.connection.publish, group, data))
 
     async def flush(self) -> None:
         """Drop what waits in general channels, and what waits and who is a member here.
