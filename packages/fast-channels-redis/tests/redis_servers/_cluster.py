@@ -12,11 +12,13 @@ from ._binaries import Binary
 from ._process import HOST
 from ._server import Options, RedisServer
 from ._tls import Certificates
-from ._wait import wait_until
+from ._wait import DEADLINE, wait_until
 
 SLOTS: Final = 16384
 NODE_TIMEOUT: Final = 1500
 """Milliseconds. The others take a node to be dead after it."""
+_FAILOVER_GIVEN_UP: Final = 6
+"""Seconds. A replica gives up after five if a message about it was lost, and must be told again."""
 
 
 class ClusterOptions(TypedDict, total=False):
@@ -45,18 +47,27 @@ class NodeView:
     flags: frozenset[str]
     primary: str
     epoch: int
+    connected: bool
     slots: frozenset[int]
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        id_, address, flags, primary, _, _, epoch, _, *ranges = line.split()
+        id_, address, flags, primary, _, _, epoch, link, *ranges = line.split()
         slots = set[int]()
         for each in ranges:
             if not each.startswith("["):  # a slot that is on its way
                 first, _, last = each.partition("-")
                 slots.update(range(int(first), int(last or first) + 1))
         port = int(address.partition("@")[0].rpartition(":")[2])
-        return cls(id_, port, frozenset(flags.split(",")), primary, int(epoch), frozenset(slots))
+        return cls(
+            id_,
+            port,
+            frozenset(flags.split(",")),
+            primary,
+            int(epoch),
+            link == "connected",
+            frozenset(slots),
+        )
 
 
 def views_of(node: RedisServer) -> list[NodeView]:
@@ -159,20 +170,26 @@ class Cluster:
         primary.kill()
         return primary
 
-    def wait_for_failover(self, slot: int, old: RedisServer) -> None:
+    def wait_for_failover(self, slot: int, old: RedisServer, deadline: float = DEADLINE) -> None:
         """Wait until all nodes that run know another primary of the slot than the old one."""
 
         def over() -> bool:
             return self._agree() and self._owner(self.running[0], slot) != old.port
 
-        wait_until(over, f"slot {slot} has another primary")
+        wait_until(over, f"slot {slot} has another primary", deadline=deadline)
 
     def failover(self, slot: int) -> RedisServer:
         """Let a primary and its replica change places; return the old primary."""
         old = self.primary_of(slot)
-        self.replicas_of(slot)[0].execute("CLUSTER", "FAILOVER")
-        self.wait_for_failover(slot, old)
-        return old
+        replica = self.replicas_of(slot)[0]
+        for _ in range(5):
+            replica.execute("CLUSTER", "FAILOVER")
+            try:
+                self.wait_for_failover(slot, old, _FAILOVER_GIVEN_UP)
+            except TimeoutError:
+                continue
+            return old
+        raise TimeoutError(f"the replica of slot {slot} did not become its primary")
 
     def migrate_slot(self, slot: int, to: RedisServer | None = None) -> RedisServer:
         """Move a slot with its keys to a primary, by default to any other one; return this."""
@@ -228,7 +245,7 @@ class Cluster:
         bad = {"fail", "fail?", "handshake", "noaddr"}
         replicas = 0
         for node in self.nodes:
-            if any(bad & view.flags for view in views_of(node)):
+            if any(bad & view.flags or not view.connected for view in views_of(node)):
                 return False
             replication = node.info("replication")
             replicas += replication.get("master_link_status") == "up"

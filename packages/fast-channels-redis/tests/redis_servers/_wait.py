@@ -11,10 +11,14 @@ DEADLINE: Final = 30
 
 
 def wait_until(
-    holds: Callable[[], object], what: str, failed: Callable[[], object] = lambda: None
+    holds: Callable[[], object],
+    what: str,
+    failed: Callable[[], object] = lambda: None,
+    *,
+    deadline: float = DEADLINE,
 ) -> None:
     """Ask again and again; servers that cannot answer yet do not end the wait."""
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + deadline
     while True:
         problem: Exception | None = None
         try:
@@ -24,5 +28,5 @@ def wait_until(
             problem = error
         failed()
         if time.monotonic() > end:
-            raise TimeoutError(f"waited {DEADLINE} s in vain until {what}") from problem
+            raise TimeoutError(f"waited {deadline} s in vain until {what}") from problem
         time.sleep(0.01)
