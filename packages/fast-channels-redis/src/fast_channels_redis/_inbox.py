@@ -11,14 +11,11 @@ from fast_channels.layers.broker import Node
 from fast_channels.statistics import statistics
 from fast_channels_redis._commands import Exchange
 from fast_channels_redis._endpoint import Endpoint, Reply, ServerConnection
-from fast_channels_redis._keeper import Incidents, KeptConnection
+from fast_channels_redis._keeper import MOST_AT_ONCE, Incidents, KeptConnection
 from fast_channels_redis._receiver import entries_of
-from fast_channels_redis._wire import Arrived, Duplicates, parse
+from fast_channels_redis._wire import Duplicates, parse
 
 _MOST: Final = 500
-_AT_ONCE: Final = 32
-"""After as many messages their receivers get a chance to take them, so that channels that hold
-more than this do not fill up while a batch is delivered."""
 _FORGET: Final = 60
 
 
@@ -77,7 +74,7 @@ class Inbox(KeptConnection):
             # First: what follows may be cut short, and must not be delivered again.
             self.last_id = entry_id
             self._deliver(fields[1], max(0.0, now - int(entry_id.partition(b"-")[0]) / 1000))
-            if not count % _AT_ONCE:
+            if not count % MOST_AT_ONCE:
                 await asyncio.sleep(0)
         self._has_read(len(entries))
 
@@ -85,13 +82,13 @@ class Inbox(KeptConnection):
         if not blob or age >= self._expiry:
             return  # Nothing but a sign that the inbox is there, or too late.
         try:
-            arrived: Arrived = parse(blob)
+            sender, serial, group, data = parse(blob)
         except MessageDecodeError as error:
             statistics.count("event.undecodable", str(error))
             return
-        if self._duplicates.is_one(arrived):
+        if self._duplicates.knows(sender, serial):
             return
-        if arrived.group is None:
-            self._node.deliver(arrived.data, age=age)
+        if group is None:
+            self._node.deliver(data, age=age)
         else:
-            self._node.deliver_to_group(arrived.group, arrived.data, age=age)
+            self._node.deliver_to_group(group, data, age=age)

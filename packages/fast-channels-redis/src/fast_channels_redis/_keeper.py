@@ -17,6 +17,10 @@ FIRST_RETRY: Final = 0.01
 LAST_RETRY: Final = 0.25
 """Seconds between attempts to connect, doubling."""
 
+MOST_AT_ONCE: Final = 32
+"""Messages after which those who get them have their turn. What has arrived is delivered without
+waiting, and channels that hold more than this must not fill up meanwhile."""
+
 _FAREWELL: Final = 1
 """Seconds for saying goodbye to a server that may be gone."""
 

@@ -28,4 +28,4 @@ try:
 except ImportError:
     pass
 else:
-    pack = cast(Callable[[tuple[Argument, ...]], bytes], hiredis.pack_command)
+    pack = cast(Callable[[tuple[Argument, ...]], bytes], hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]  # its stub names no argument types

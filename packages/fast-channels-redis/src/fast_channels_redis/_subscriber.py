@@ -10,7 +10,12 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from fast_channels.exceptions import ChannelLayerRefused
 from fast_channels_redis._endpoint import Endpoint, ServerConnection
-from fast_channels_redis._keeper import Incidents, KeptConnection, until_one_ends
+from fast_channels_redis._keeper import (
+    MOST_AT_ONCE,
+    Incidents,
+    KeptConnection,
+    until_one_ends,
+)
 from fast_channels_redis._packing import pack
 
 MOST_NAMES: Final = 512
@@ -124,6 +129,7 @@ class Subscriber(KeptConnection):
         read, deliver = connection.read_response, self._deliver
         message = self._letter + b"message"
         loop = asyncio.get_running_loop()
+        delivered = 0
         while True:
             try:
                 reply: list[bytes] | bytes = await read(push_request=True)
@@ -133,6 +139,9 @@ class Subscriber(KeptConnection):
             self._heard = loop.time()
             if isinstance(reply, list) and reply[0] == message:
                 deliver(reply[1], reply[2])
+                delivered += 1
+                if not delivered % MOST_AT_ONCE:
+                    await asyncio.sleep(0)
             else:
                 self._confirmed(reply)
 
@@ -164,9 +173,14 @@ class Subscriber(KeptConnection):
 
     async def _watch(self, connection: ServerConnection) -> None:
         """Ask for a sign of life when nothing was heard for a while."""
-        loop = asyncio.get_running_loop()
+        is_asked = False
         while True:
+            heard = self._heard
             await asyncio.sleep(self.patience / 2)
-            self.require_answer()
-            if loop.time() - self._heard >= self.patience / 2:
+            if self._heard != heard:
+                is_asked = False
+            elif is_asked:
+                raise TimeoutError(f"no answer for {self.patience / 2:g} s")
+            else:
+                is_asked = True
                 await connection.send_packed_command([pack(("PING",))], check_health=False)

@@ -3,22 +3,18 @@
 import itertools
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import TypeAlias
 
 from fast_channels.exceptions import MessageDecodeError
+from fast_channels_redis._commands import MOST_CALLS
 
 _PARCEL, _GROUP = b"\x00", b"\x01"
-_MOST_REMEMBERED = 16384
-"""More than can be under way on a connection when it breaks, which is what may come again."""
+_MOST_REMEMBERED = MOST_CALLS
+"""As many as can be under way on a connection when it breaks: those may come again."""
 
 
-class Arrived(NamedTuple):
-    """``group`` is None for what is meant for single channels of the node."""
-
-    sender: bytes
-    serial: int
-    group: str | None
-    data: bytes
+Arrived: TypeAlias = tuple[bytes, bytes, str | None, bytes]
+"""Sender, serial number, group, data. Without a group it is meant for single channels."""
 
 
 class Stamps:
@@ -41,14 +37,14 @@ class Stamps:
 
 def parse(blob: bytes) -> Arrived:
     """Raises :class:`MessageDecodeError` for what :class:`Stamps` did not make."""
-    kind, sender, serial = blob[:1], blob[1:9], int.from_bytes(blob[9:17])
+    kind = blob[:1]
     if kind == _PARCEL and len(blob) >= 17:
-        return Arrived(sender, serial, None, blob[17:])
+        return blob[1:9], blob[9:17], None, blob[17:]
     if kind != _GROUP or len(blob) < 18:
         raise MessageDecodeError("not a message for a node's inbox")
     begin = 18 + blob[17]
     try:
-        return Arrived(sender, serial, blob[18:begin].decode("ascii"), blob[begin:])
+        return blob[1:9], blob[9:17], blob[18:begin].decode("ascii"), blob[begin:]
     except UnicodeDecodeError:
         raise MessageDecodeError("not a group's name in a message for a node's inbox") from None
 
@@ -62,43 +58,35 @@ class Duplicates:
     def __init__(self) -> None:
         self._senders: dict[bytes, _Recent] = {}
 
-    def is_one(self, arrived: Arrived) -> bool:
-        """Whether it has come before; from now on it has."""
-        recent = self._senders.get(arrived.sender)
+    def knows(self, sender: bytes, serial: bytes) -> bool:
+        """Whether the message has come before; from now on it has."""
+        recent = self._senders.get(sender)
         if recent is None:
-            recent = self._senders[arrived.sender] = _Recent()
-        return recent.saw(arrived.serial)
+            recent = self._senders[sender] = _Recent()
+        serials = recent.serials
+        if serial in serials:
+            return True
+        serials.add(serial)
+        recent.order.append(serial)
+        if len(serials) > _MOST_REMEMBERED:
+            serials.discard(recent.order.popleft())
+        return False
 
     def forget_idle(self, seconds: float) -> None:
         """Forget senders that have sent nothing for so long; to be called now and then."""
-        limit = time.monotonic() - seconds
+        now = time.monotonic()
         for sender, recent in tuple(self._senders.items()):
-            if recent.is_idle_since(limit):
+            if recent.order[-1] != recent.last:
+                recent.last, recent.last_changed = recent.order[-1], now
+            elif now - recent.last_changed > seconds:
                 del self._senders[sender]
 
 
 class _Recent:
-    __slots__ = ("_last_then", "_looked_at", "_order", "_serials")
+    __slots__ = ("last", "last_changed", "order", "serials")
 
     def __init__(self) -> None:
-        self._serials: set[int] = set()
-        self._order: deque[int] = deque()
-        self._looked_at = time.monotonic()
-        self._last_then = 0
-
-    def saw(self, serial: int) -> bool:
-        serials = self._serials
-        if serial in serials:
-            return True
-        serials.add(serial)
-        self._order.append(serial)
-        if len(serials) > _MOST_REMEMBERED:
-            serials.discard(self._order.popleft())
-        return False
-
-    def is_idle_since(self, limit: float) -> bool:
-        last = self._order[-1] if self._order else 0
-        if last != self._last_then:
-            self._last_then = last
-            self._looked_at = time.monotonic()
-        return self._looked_at < limit
+        self.serials: set[bytes] = set()
+        self.order: deque[bytes] = deque()
+        self.last = b""
+        self.last_changed = 0.0
