@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -34,6 +35,7 @@ from fast_channels.exceptions import (
 )
 from fast_channels.layers import InMemoryChannelLayer, SyncChannelLayer, get_sync_channel_layer
 from fast_channels.layers._background import stop
+from fast_channels.layers.broker import Node
 
 
 @pytest.fixture(autouse=True)
@@ -218,14 +220,46 @@ def test_an_interrupted_call_is_cancelled(thread_broker: Broker) -> None:
 
 
 def test_a_call_that_waits_when_the_process_ends_is_an_error(thread_broker: Broker) -> None:
-    calls = SyncChannelLayer(TcpLayer(thread_broker.port))
+    class Stuck(InMemoryChannelLayer):
+        async def group_send(self, group: str, message: Mapping[str, Any]) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
     hold = thread_broker.hold("publish")
-    with ThreadPoolExecutor(1) as threads:
-        sending = threads.submit(calls.group_send, "room", message(1))
-        assert hold.arrived_for_threads.wait(DEADLINE)
-        stop()
-        with pytest.raises(ChannelLayerUnavailable, match="ending"):
-            sending.result(DEADLINE)
+    begun = threading.Event()
+    for layer, waits in (
+        (TcpLayer(thread_broker.port), hold.arrived_for_threads),
+        (Stuck(), begun),
+    ):
+        with ThreadPoolExecutor(1) as threads:
+            sending = threads.submit(SyncChannelLayer(layer).group_send, "room", message(1))
+            assert waits.wait(DEADLINE)
+            stop()
+            with pytest.raises(ChannelLayerUnavailable, match="closed|ending"):
+                sending.result(DEADLINE)
+
+
+def test_a_connection_has_its_tasks_until_it_is_closed(
+    thread_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[asyncio.Task[Any]] = []
+    seen: list[bool] = []
+    close = TcpConnection.close
+
+    async def closing(connection: TcpConnection) -> None:
+        seen.extend(task.done() for task in tasks)
+        await close(connection)
+
+    class Layer(TcpLayer):
+        def make_connection(self, node: Node) -> TcpConnection:
+            tasks.append(node.loop.create_task(asyncio.Event().wait()))
+            return super().make_connection(node)
+
+    monkeypatch.setattr(TcpConnection, "close", closing)
+    SyncChannelLayer(Layer(thread_broker.port)).group_send("room", message(1))
+    stop()
+    assert seen == [False]
+    assert tasks[0].cancelled()
 
 
 # From here on processes of their own, in which every warning is an error and printed.

@@ -55,12 +55,13 @@ class _Background:
             self.loop.close()
 
     async def _finish(self) -> None:
-        """What :func:`asyncio.run` does at its end, but for threads, which may not start now."""
+        # Nodes stop with the asynchronous generators, while their tasks still run: so they can
+        # take leave of the broker. Threads may not be started now, for executors or anything.
+        await self.loop.shutdown_asyncgens()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.loop.shutdown_asyncgens()
 
 
 class _Call:

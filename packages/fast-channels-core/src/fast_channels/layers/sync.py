@@ -51,9 +51,9 @@ class SyncChannelLayer:
         call(self._layer.flush)
 
     def close(self) -> None:
-        """Give back what blocking calls have opened, for all threads. The next call opens it again.
+        """Give back what blocking calls have opened, for all threads; the next one opens it again.
 
-        A process that ends does that by itself.
+        A process that ends does that by itself. An in-memory layer is closed as a whole.
         """
         call(self._layer.close)
 
