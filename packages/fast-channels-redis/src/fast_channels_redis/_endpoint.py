@@ -1,8 +1,9 @@
 """How to get a connection to one Redis server, or to the primary that Sentinel names."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
@@ -22,9 +23,18 @@ Reply: TypeAlias = Any
 
 LOWEST_VERSION = (6, 2)
 
+_LOOK_AGAIN: Final = 5
+"""Seconds between looks whether Sentinel still names the same primary."""
+
 
 class ServerConnection(Protocol):
-    """What is used of redis-py's connections, which are typed in part only."""
+    """What is used of redis-py's connections, which are typed in part only.
+
+    Those to Unix sockets have no host and port.
+    """
+
+    host: str
+    port: int
 
     @property
     def is_connected(self) -> bool: ...
@@ -51,6 +61,10 @@ class Endpoint(ABC):
         Raises :class:`OSError` when there is none, :class:`ChannelLayerRefused` when there never
         will be one.
         """
+
+    async def moved(self, connection: ServerConnection) -> None:
+        """Return when a connection should be given up although it works."""
+        await asyncio.Event().wait()
 
 
 class Server(Endpoint):
@@ -187,6 +201,17 @@ class SentinelService(Endpoint):
         host, port = await self._find_primary()
         self._last_known = f" at {host}:{port}"
         return await self._server.at(host, port).open()
+
+    async def moved(self, connection: ServerConnection) -> None:
+        # A primary that the Sentinels cannot reach does not know that it was replaced.
+        mine = connection.host, connection.port
+        while True:
+            await asyncio.sleep(_LOOK_AGAIN)
+            try:
+                if await self._find_primary() != mine:
+                    return
+            except OSError:
+                pass  # Better an old primary than none.
 
     async def _find_primary(self) -> tuple[str, int]:
         sentinel = Sentinel(self._sentinels, sentinel_kwargs=self._options)  # type: ignore[no-untyped-call, unused-ignore]  # in some releases of redis-py

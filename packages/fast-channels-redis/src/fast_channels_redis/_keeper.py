@@ -135,9 +135,13 @@ class KeptConnection(ABC):
             connection = await self.endpoint.open()
         try:
             self.heard()
-            await self.serve(connection)
+            await until_one_ends(self.serve(connection), self._until_moved(connection))
         finally:
             await _part_with(connection)
+
+    async def _until_moved(self, connection: ServerConnection) -> None:
+        await self.endpoint.moved(connection)
+        raise ConnectionError("another server has taken over")
 
     def _lost(self, error: Exception) -> None:
         self._serves = False
