@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 from fast_channels.exceptions import MessageDecodeError
-from fast_channels.layers._names import MAX_NAME_LENGTH
+from fast_channels.layers._names import MAX_NAME_LENGTH, OwnedName
 
 # Backends put groups and node ids into commands, so they must be what this module was given.
 _Group: TypeAlias = Annotated[
@@ -51,7 +51,16 @@ class Done(msgspec.Struct, array_like=True, tag="k", frozen=True):
 Parcel = Deliver | Join | Leave | Done
 
 _decoder: msgspec.msgpack.Decoder[Parcel] = msgspec.msgpack.Decoder(Parcel)
-pack = msgspec.msgpack.Encoder().encode
+
+
+def _plain(name: object) -> str:
+    # msgspec encodes no subclasses of str.
+    if isinstance(name, OwnedName):
+        return str(name)
+    raise NotImplementedError(f"a parcel with {name!r} in it")
+
+
+pack = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 
 
 def unpack(data: bytes) -> Parcel:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
+from weakref import ReferenceType
 
 from fast_channels.exceptions import ChannelClosed
 from fast_channels.types import Event, Message
@@ -74,7 +75,7 @@ class Mailbox:
     many must have filled every mailbox before that.
     """
 
-    __slots__ = ("closed", "groups", "items", "limit", "name", "waiters", "writer")
+    __slots__ = ("closed", "groups", "items", "limit", "name", "owner", "waiters", "writer")
 
     takes_gaps = False
     """Whether the receiver understands ``layer.gap``; those of other frameworks do not."""
@@ -84,6 +85,8 @@ class Mailbox:
         self.groups: set[str] | None = None
         """The groups that this channel is in; None until the first one."""
         self.closed: bool = False
+        self.owner: ReferenceType[str] | None = None
+        """Notices when nobody has the name any more; see :func:`owned_name`."""
         self.writer: FrameWriter | None = None
         """Set while frames may be written to a socket instead of waking the receiver."""
         # Envelopes; in the mailbox of a connection also the client's events, as mappings.

@@ -20,13 +20,29 @@ _is_channel_name = re.compile(r"[A-Za-z0-9_.\-]+(?:![A-Za-z0-9_.\-]*)?").fullmat
 _is_group_prefix = re.compile(r"[A-Za-z0-9_\-]{1,48}").fullmatch
 
 
+class OwnedName(str):
+    """The name of a channel as its owner has it: unlike a plain str, its end can be noticed.
+
+    Copies of it, however they are made, are plain.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str.__str__(self),)
+
+
 def is_specific(channel: str) -> bool:
     """Whether the channel belongs to one process; any other channel is general."""
     return SPECIFIC_MARK in channel
 
 
 def require_channel_name(name: str) -> None:
-    if type(name) is not str or len(name) > MAX_NAME_LENGTH or not _is_channel_name(name):
+    if (
+        (type(name) is not str and type(name) is not OwnedName)
+        or len(name) > MAX_NAME_LENGTH
+        or not _is_channel_name(name)
+    ):
         raise _invalid("channel", name, f"{_RULE}, with at most one '{SPECIFIC_MARK}'")
 
 

@@ -15,6 +15,7 @@ from fast_channels.exceptions import (
 )
 from fast_channels.layers._attempts import Attempts, closed
 from fast_channels.layers._codec import MessageCodec
+from fast_channels.layers._django import channel_full
 from fast_channels.layers._fanout import deliver
 from fast_channels.layers._inbox import Deliver, Done, Join, Leave, Parcel, pack, unpack
 from fast_channels.layers._local import LocalTable, count_gone, count_refused
@@ -257,7 +258,7 @@ class Node:
             if not await self.attempt(lambda: self._send_to(owner, parcel)):
                 count_gone(channel)
         except ChannelFull:
-            raise ChannelFull(channel) from None
+            raise channel_full(channel) from None
 
     async def _send_to(self, owner: str, parcel: bytes) -> bool:
         # The owner of "chat.!1" would be nobody, which no backend should have to spell.

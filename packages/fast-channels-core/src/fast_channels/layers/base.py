@@ -90,7 +90,9 @@ class BaseChannelLayer(ABC):
     async def new_channel(self, prefix: str = "specific") -> str:
         """Open a channel of this process and return its name, which no other channel ever has.
 
-        The caller owns it and calls :meth:`close_channel` in the end.
+        The caller owns it and calls :meth:`close_channel` in the end. In a process that has
+        loaded Django Channels, whose consumers never do that, the channel also ends when the very
+        string that was returned is no longer in use; a copy of it does not keep the channel open.
         """
 
     @abstractmethod

@@ -10,12 +10,12 @@ from weakref import WeakSet
 
 from fast_channels.exceptions import (
     ChannelClosed,
-    ChannelFull,
     ChannelLayerUnavailable,
     InvalidNameError,
 )
 from fast_channels.layers._background import hand_over, is_made_for_one_call, keep_for_ever
 from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
+from fast_channels.layers._django import channel_full, owned_name
 from fast_channels.layers._fanout import deliver
 from fast_channels.layers._local import DeliversLocally, count_gone
 from fast_channels.layers._mailbox import Mailbox
@@ -178,7 +178,7 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
             if not await node.attempt(
                 lambda: node.connection.push(channel, data, capacity, self.expiry)
             ):
-                raise ChannelFull(channel)
+                raise channel_full(channel)
             return
         owner = _owner(channel)
         if owner != node.id:
@@ -189,7 +189,7 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
         if mailbox is None:
             count_gone(channel)
         elif deliver(envelope, (mailbox,), node.loop):
-            raise ChannelFull(channel)
+            raise channel_full(channel)
 
     async def receive(self, channel: str) -> Message:
         require_channel_name(channel)
@@ -218,7 +218,8 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
     async def new_channel(self, prefix: str = "specific") -> str:
         mailbox = Mailbox()
         await self.open_mailbox(mailbox, prefix)
-        return mailbox.name
+        node = self._own_node()
+        return owned_name(mailbox, node.loop, node.close_channel)
 
     async def open_mailbox(self, mailbox: Mailbox, prefix: str = "specific") -> None:
         prefix = checked_channel_prefix(prefix)

@@ -5,8 +5,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from fast_channels.exceptions import ChannelClosed, ChannelFull
+from fast_channels.exceptions import ChannelClosed
 from fast_channels.layers._codec import DEFAULT_MAX_MESSAGE_BYTES, MessageCodec
+from fast_channels.layers._django import channel_full, owned_name
 from fast_channels.layers._fanout import Delivery
 from fast_channels.layers._general import GeneralChannels
 from fast_channels.layers._local import DeliversLocally, LocalTable, count_gone, count_refused
@@ -67,7 +68,7 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
         with self._lock:
             mailbox = self._find(channel)
             if mailbox is not None and delivery.put((mailbox,)):
-                raise ChannelFull(channel)
+                raise channel_full(channel)
         if mailbox is None:
             count_gone(channel)
         delivery.finish()
@@ -90,7 +91,7 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
     async def new_channel(self, prefix: str = "specific") -> str:
         mailbox = Mailbox()
         await self.open_mailbox(mailbox, prefix)
-        return mailbox.name
+        return owned_name(mailbox, asyncio.get_running_loop(), self._close_channel)
 
     async def open_mailbox(self, mailbox: Mailbox, prefix: str = "specific") -> None:
         warn_if_one_of_several_workers()
@@ -102,6 +103,9 @@ class InMemoryChannelLayer(BaseChannelLayer, DeliversLocally):
 
     async def close_channel(self, channel: str) -> None:
         require_channel_name(channel)
+        self._close_channel(channel)
+
+    def _close_channel(self, channel: str) -> None:
         with self._lock:
             mailbox = self._table.channels.get(channel)
             if mailbox is not None:
