@@ -2,7 +2,7 @@ import sys
 from pathlib import Path
 
 # --import-mode=importlib leaves it to us to make helpers importable.
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent))
 
 from redis_servers.fixtures import certificates as certificates  # it can be found now
 from redis_servers.fixtures import own_cluster as own_cluster
