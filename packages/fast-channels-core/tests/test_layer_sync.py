@@ -305,6 +305,7 @@ thread.start()
 """
 
 FORKS = """
+os.register_at_fork(before=lambda: print("threads", threading.active_count(), flush=True))
 say("parent")
 fork()
 fork(lambda: None)
@@ -404,7 +405,8 @@ def test_a_process_that_ends_leaves_nothing_and_hears_its_threads_out(
 @needs_fork
 def test_forked_children_connect_anew_and_leave_the_parent_alone(thread_broker: Broker) -> None:
     child = [*CHILD, "child has 2"]
-    assert run(thread_broker, FORKS) == ["parent", *child, *child, "parent has 1"]
+    heard = run(thread_broker, FORKS)
+    assert heard == ["parent", *child, *child, "parent has 1", *["threads 1"] * 4]
 
 
 @needs_fork
