@@ -75,7 +75,7 @@ class Commands(KeptConnection):
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._writer: asyncio.Future[None] | None = None
-        self._was_connected = False
+        self._takes_calls = False
 
     async def call(self, *command: Argument, again: bool = True) -> Reply:
         """Send a command and return the reply.
@@ -113,7 +113,7 @@ class Commands(KeptConnection):
         if self._prepare is not None:
             async with asyncio.timeout(self.patience):
                 await self._prepare(Exchange(connection))
-        self._was_connected = True
+        self._takes_calls = True
         self._unsent = [packed for _, packed, _ in self._calls]
         self._unsent_calls = len(self._calls)
         self.is_ready()
@@ -140,8 +140,8 @@ class Commands(KeptConnection):
         self._bytes = sum(len(packed) for _, packed, _ in kept)
         self._look_for_room()
 
-    async def close(self) -> None:
-        await super().close()
+    def ended(self) -> None:
+        self._takes_calls = False
         for future, _, _ in self._calls:
             if not future.done():
                 future.set_exception(ConnectionError("the connection was closed"))
@@ -149,8 +149,8 @@ class Commands(KeptConnection):
         self._calls.clear()
 
     def _submit(self, command: tuple[Argument, ...], again: bool) -> asyncio.Future[Reply]:
-        if not self._was_connected:
-            raise ConnectionError(f"not connected to {self.endpoint.name} yet")
+        if not self._takes_calls:
+            raise ConnectionError(f"not connected to {self.endpoint.name}")
         packed = pack(command)
         future: asyncio.Future[Reply] = self._loop.create_future()
         calls = self._calls

@@ -50,6 +50,9 @@ class Inbox(KeptConnection):
     def broke(self, error: Exception) -> None:
         """Nothing is lost: :attr:`last_id` is all that the next connection needs."""
 
+    def ended(self) -> None:
+        """Nobody waits for anything."""
+
     async def serve(self, connection: ServerConnection) -> None:
         exchange = Exchange(connection)
         block = self.patience / 2

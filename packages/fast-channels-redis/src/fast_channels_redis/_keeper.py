@@ -70,6 +70,8 @@ class KeptConnection(ABC):
         loop = asyncio.get_running_loop()
         self._first = loop.create_future()
         self._keeper = loop.create_task(self._keep(self._first))
+        # Also when not close() ends it, but a loop that cancels all its tasks in the end.
+        self._keeper.add_done_callback(lambda _: self.ended())
         try:
             await self._first
         except BaseException:
@@ -91,6 +93,10 @@ class KeptConnection(ABC):
     @abstractmethod
     def broke(self, error: Exception) -> None:
         """The connection is gone, and the next one not made yet."""
+
+    @abstractmethod
+    def ended(self) -> None:
+        """There will be no other connection."""
 
     def is_ready(self) -> None:
         """The connection serves."""

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final
 
+from redis.exceptions import RedisError
+
 from fast_channels.exceptions import ChannelFull, ChannelLayerUnavailable
 from fast_channels.layers.broker import Node
 from fast_channels.statistics import statistics
@@ -33,6 +35,7 @@ _LEASES_KEPT: Final = 10
 """Leases after which keys vanish by themselves. Redis may be away for a while, and the inboxes
 must still be there when it is back, so it is other nodes that end a lease in time."""
 _TRIM_AFTER: Final = 5_000
+_FAREWELL: Final = 1
 _BATCH: Final = 500
 
 
@@ -156,14 +159,21 @@ class QueueConnection(RedisConnection):
 
     async def _sign_off(self) -> None:
         """Be gone at once instead of at the end of the lease; as well as can be."""
+        # On connections of their own: a loop that ends has cancelled all tasks before, and with
+        # them those that write commands and read replies.
         try:
-            async with asyncio.timeout(1):
-                await asyncio.gather(
-                    self.shards.call(self._inbox_key, "UNLINK", self._inbox_key),
-                    self.shards.call(self._nodes_key, "ZREM", self._nodes_key, self.node.id),
-                )
-        except OSError:
+            async with asyncio.timeout(_FAREWELL):
+                await self._once(self._inbox_key, ("UNLINK", self._inbox_key))
+                await self._once(self._nodes_key, ("ZREM", self._nodes_key, self.node.id))
+        except (OSError, RedisError):
             pass
+
+    async def _once(self, key: str, command: tuple[Argument, ...]) -> None:
+        connection = await self.shards.endpoint(key).open()
+        try:
+            await Exchange(connection).run(command)
+        finally:
+            await connection.disconnect()
 
     def _has_read(self, count: int) -> None:
         self._untrimmed += count

@@ -89,8 +89,7 @@ class Receiver(KeptConnection):
                 self._waiters.remove(waiter)
             self._idle_since = self._loop.time()
 
-    async def close(self) -> None:
-        await super().close()
+    def ended(self) -> None:
         while self._items:
             self._unwanted(self._items.popleft())
         for waiter in self._waiters:

@@ -90,9 +90,8 @@ class Subscriber(KeptConnection):
         self._batches.clear()
         self._wishes.clear()
 
-    async def close(self) -> None:
-        await super().close()
-        self.broke(ConnectionError("closed"))
+    def ended(self) -> None:
+        self.broke(ConnectionError("it was closed"))
 
     def _wish(self, verb: _Verb, name: bytes) -> asyncio.Future[None]:
         confirmed = asyncio.get_running_loop().create_future()
