@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "packages" / "fast-channels-redis" / "tests"))
 
-from redis_servers.fixtures import certificates as certificates  # it can be found now
+from layer_faults import layers_of_a_test  # it can be found now
+from redis_servers.fixtures import certificates as certificates
 from redis_servers.fixtures import own_cluster as own_cluster
 from redis_servers.fixtures import own_server as own_server
 from redis_servers.fixtures import own_trio as own_trio
@@ -30,6 +31,8 @@ from redis_servers.fixtures import sentinel_trio as sentinel_trio
 from redis_servers.fixtures import shared_redis_cluster as shared_redis_cluster
 from redis_servers.fixtures import shared_redis_server as shared_redis_server
 from redis_servers.fixtures import tls_server as tls_server
+
+make_layer = pytest_asyncio.fixture(layers_of_a_test)
 
 CHAT = Path(__file__).parent.parent / "examples" / "chat" / "main.py"
 

@@ -147,6 +147,8 @@ class Commands(KeptConnection):
                 future.set_exception(ConnectionError("the connection was closed"))
                 _forget(future)
         self._calls.clear()
+        self._unsent, self._unsent_calls, self._bytes = [], 0, 0
+        self._has_room.set()
 
     def _submit(self, command: tuple[Argument, ...], again: bool) -> asyncio.Future[Reply]:
         if not self._takes_calls:

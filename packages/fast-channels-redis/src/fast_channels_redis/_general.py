@@ -36,6 +36,7 @@ class GeneralChannels:
         self._settings = settings
         self._incidents = incidents
         self._receivers: dict[str, Receiver] = {}
+        self._held: dict[str, set[bytes]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -64,13 +65,11 @@ class GeneralChannels:
         starting = self._starting[channel]
         try:
             await self._node.outcome(starting)
-        except BaseException:
-            if starting.done():
-                self._receivers.pop(channel, None)
-            raise
         finally:
             if starting.done() and self._starting.get(channel) is starting:
                 del self._starting[channel]
+                if starting.cancelled() or starting.exception() is not None:
+                    self._receivers.pop(channel, None)
 
     def acknowledge_soon(self, item: Item) -> None:
         """Take it out of the channel for good, without keeping the receiver waiting."""
@@ -78,10 +77,13 @@ class GeneralChannels:
 
     async def acknowledge(self, item: Item) -> None:
         """Take it out of the channel for good."""
-        await asyncio.gather(
-            self._shards.call(item.key, "XACK", item.key, GROUP, item.id),
-            self._shards.call(item.key, "XDEL", item.key, item.id),
-        )
+        try:
+            await asyncio.gather(
+                self._shards.call(item.key, "XACK", item.key, GROUP, item.id),
+                self._shards.call(item.key, "XDEL", item.key, item.id),
+            )
+        finally:
+            self._forget(item)
 
     async def hold(self, item: Item) -> None:
         """Keep others from claiming it for another ``claim_timeout``."""
@@ -89,7 +91,10 @@ class GeneralChannels:
 
     async def release(self, item: Item) -> None:
         """Let any receiver have it, this node's or another's."""
-        await self._claim(item, self._settings.claim_timeout)
+        try:
+            await self._claim(item, self._settings.claim_timeout)
+        finally:
+            self._forget(item)
 
     def release_soon(self, item: Item) -> None:
         self._run(self.release(item))
@@ -132,6 +137,7 @@ class GeneralChannels:
             key=key,
             group=GROUP,
             consumer=self._node.id,
+            held=self._held.setdefault(channel, set()),
             expired=self.acknowledge_soon,
             unwanted=self.release_soon,
             undeliverable=self.bury_soon,
@@ -148,7 +154,13 @@ class GeneralChannels:
         receiver = self._receivers.get(channel)
         if receiver is not None and receiver.has_been_idle(_IDLE):
             del self._receivers[channel]
+            if not self._held[channel]:
+                del self._held[channel]
             self._run(receiver.close())
+
+    def _forget(self, item: Item) -> None:
+        """This node does not have it any more."""
+        self._held.get(item.channel, set()).discard(item.id)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """In the background; :meth:`close` waits for it a little."""

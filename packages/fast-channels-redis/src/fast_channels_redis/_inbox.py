@@ -31,13 +31,16 @@ class Inbox(KeptConnection):
         key: str,
         expiry: float,
         has_read: Callable[[int], None],
+        was_made: Callable[[bytes], None],
     ) -> None:
-        """``has_read``: called with the number of messages after each batch."""
+        """``has_read``: called with the number of messages after each batch. ``was_made``: called
+        with the id of the first entry if the inbox turns out to be another one than before."""
         super().__init__(endpoint, patience, incidents)
         self._node = node
         self._key = key
         self._expiry = expiry
         self._has_read = has_read
+        self._was_made = was_made
         self._duplicates = Duplicates()
         self._clock = 0.0
         self.last_id: bytes = b"0-0"
@@ -75,8 +78,11 @@ class Inbox(KeptConnection):
         now = asyncio.get_running_loop().time() + self._clock
         for count, (entry_id, fields) in enumerate(entries, 1):
             # First: what follows may be cut short, and must not be delivered again.
-            self.last_id = entry_id
-            self._deliver(fields[1], max(0.0, now - int(entry_id.partition(b"-")[0]) / 1000))
+            last_id, self.last_id = self.last_id, entry_id
+            blob = fields[1]
+            if not blob and last_id != b"0-0":
+                self._was_made(entry_id)
+            self._deliver(blob, max(0.0, now - int(entry_id.partition(b"-")[0]) / 1000))
             if not count % MOST_AT_ONCE:
                 await asyncio.sleep(0)
         self._has_read(len(entries))

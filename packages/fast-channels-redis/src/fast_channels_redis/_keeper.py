@@ -179,9 +179,14 @@ async def until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
 
 
 async def _part_with(connection: ServerConnection) -> None:
+    writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
     try:
         async with asyncio.timeout(_FAREWELL):
-            await connection.disconnect()
+            if writer is not None:
+                # Not close(): that waits until a server, which may be frozen, has read it all.
+                writer.transport.abort()
+                await writer.wait_closed()
+            await connection.disconnect(nowait=True)
     except (OSError, RedisError):
         pass  # It is gone already.
 

@@ -10,6 +10,7 @@ from fast_channels.layers import BrokerChannelLayer
 from fast_channels.layers.base import ChannelCapacity
 from fast_channels.types import Message
 from fast_channels_redis._connection import RedisConnection
+from fast_channels_redis._keeper import logger
 from fast_channels_redis._options import Host, parse_hosts
 from fast_channels_redis._receiver import Item
 from fast_channels_redis._settings import Notice, Settings
@@ -208,7 +209,10 @@ async def _hold(connection: RedisConnection, item: Item, interval: float) -> Non
     """A receiver that lives keeps its message, however long it takes."""
     while True:
         await asyncio.sleep(interval)
-        await connection.general.hold(item)
+        try:
+            await connection.general.hold(item)
+        except OSError as error:
+            logger.warning("a claimed message may be delivered again: %s", error)
 
 
 def require_seconds(name: str, value: float) -> None:

@@ -1,7 +1,9 @@
 """One node's connection to Redis for the layer that queues in streams."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -9,11 +11,11 @@ from redis.exceptions import RedisError
 from fast_channels.exceptions import ChannelFull, ChannelLayerUnavailable
 from fast_channels.layers.broker import Node
 from fast_channels.statistics import statistics
-from fast_channels_redis._commands import Exchange
+from fast_channels_redis._commands import Commands, Exchange
 from fast_channels_redis._connection import RedisConnection
 from fast_channels_redis._endpoint import Reply
 from fast_channels_redis._inbox import Inbox
-from fast_channels_redis._keeper import logger
+from fast_channels_redis._keeper import LAST_RETRY, logger
 from fast_channels_redis._packing import Argument
 from fast_channels_redis._scripts import Script
 from fast_channels_redis._settings import Settings
@@ -51,11 +53,17 @@ class QueueConnection(RedisConnection):
         self._life_ms: Final = self._lease_ms * _LEASES_KEPT
         self._stamps = Stamps(node.id)
         self._inbox: Inbox | None = None
-        self._heart: asyncio.Task[None] | None = None
-        self._unbroken_since = 0.0
-        self._refreshed_at = 0.0
+        self._hearts: list[asyncio.Task[None]] = []
+        self._joined: set[str] = set()
+        self._refreshed_at = -math.inf
         self._untrimmed = 0
-        self._last_made = b"0-0"
+        # The first entry of the inbox, which is another one when Redis has lost its data.
+        self._first_id = b""
+        self._has_lost = False
+        self._recovering: asyncio.Task[None] | None = None
+        self._rolled_at = 0.0
+        self._reaps_from = 0.0
+        self._silent: set[bytes] = set()
 
     # Setting up, keeping alive, and taking down.
 
@@ -68,17 +76,27 @@ class QueueConnection(RedisConnection):
             key=self._inbox_key,
             expiry=self.settings.expiry,
             has_read=self._has_read,
+            was_made=self._was_made,
         )
         await self._call_heartbeat(inbox)
         await self._call_roll()
         await inbox.start()
-        self._heart = self.node.loop.create_task(self._beat(inbox))
+        # Side by side: with several servers, one of them may be away.
+        works: list[Callable[[], Awaitable[None]]] = [
+            partial(self._call_heartbeat, inbox),
+            self._call_roll,
+            self._refresh,
+        ]
+        if isinstance(self.settings.servers, list) and not self.shards.is_single:
+            works += [_Witness(self, commands).look for commands in self.shards.everywhere()]
+        self._hearts = [self.node.loop.create_task(self._repeat(work)) for work in works]
 
     async def stop_listening(self) -> None:
-        heart, self._heart = self._heart, None
-        if heart is not None:
+        hearts, self._hearts = self._hearts, []
+        for heart in hearts:
             heart.cancel()
-            await asyncio.wait([heart])
+        if hearts:
+            await asyncio.wait(hearts)
         inbox, self._inbox = self._inbox, None
         if inbox is not None:
             await inbox.close()
@@ -87,7 +105,7 @@ class QueueConnection(RedisConnection):
     async def prepare(self, exchange: Exchange, owns: Owns) -> None:
         """Register before any call that waited is sent: it may be a message for this node."""
         await super().prepare(exchange, owns)
-        self._unbroken_since = self.node.loop.time()
+        self._reaps_from = self.node.loop.time() + self.settings.lease
         if self._inbox is None:
             return
         if owns(self._inbox_key):
@@ -96,17 +114,17 @@ class QueueConnection(RedisConnection):
             )
             self._heed(reply, self._inbox)
         groups = [group for group in self.node.groups if owns(self._members_of(group))]
+        replies: list[Reply] = []
         for batch in _batches(groups):
-            await exchange.run(*(command for group in batch for command in self._joins(group)))
+            joins = (command for group in batch for command in self._joins(group))
+            replies += (await exchange.run(*joins))[::2]
+        self._heed_joins(groups, replies)
 
-    async def _beat(self, inbox: Inbox) -> None:
+    async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(min(_BEAT, self.settings.lease / 4))
             try:
-                await self._call_heartbeat(inbox)
-                await self._call_roll()
-                if self.node.loop.time() - self._refreshed_at > self._life_ms / 3000:
-                    await self._join_all()
+                await work()
             except OSError as error:
                 logger.warning("a heartbeat failed: %s", error)
             except Exception:
@@ -126,31 +144,74 @@ class QueueConnection(RedisConnection):
             raise reply
         made, last_id, seconds, microseconds = reply
         inbox.set_time(int(seconds) + int(microseconds) / 1e6)
-        if not made:
-            return
-        if inbox.last_id == b"0-0":
-            inbox.last_id = last_id
-            return
-        logger.warning("Redis lost the inbox of this process, which may have missed messages")
-        self.node.run(self._recover())
+        if made and inbox.last_id == b"0-0":
+            inbox.last_id = self._first_id = last_id
+        elif made:
+            self._was_made(last_id)
+
+    def _was_made(self, first_id: bytes) -> None:
+        """The reply that tells of it may get lost, and then the entry itself tells of it."""
+        if first_id != self._first_id:
+            self._first_id = first_id
+            logger.warning("Redis lost the inbox of this process, which may have missed messages")
+            self._has_lost = True
+            if self._recovering is None or self._recovering.done():
+                self._recovering = self.node.run(self._recover())
 
     async def _recover(self) -> None:
-        # Those who sent in vain have taken this node out of its groups.
-        await self._join_all()
-        self.node.gap()
+        while self._has_lost:
+            self._has_lost = False
+            try:
+                # Those who sent in vain have taken this node out of its groups.
+                await self._join_all()
+            except OSError as error:
+                logger.warning("groups could not be joined again, trying once more: %s", error)
+                self._has_lost = True
+                await asyncio.sleep(LAST_RETRY)
+            if not self._has_lost:
+                self.node.gap()
+
+    async def refresh_at_once(self) -> None:
+        """One of several servers has lost its data, which need not be the inbox's."""
+        self._refreshed_at = -math.inf
+        await self._refresh()
+
+    async def _refresh(self) -> None:
+        if self.node.loop.time() - self._refreshed_at > self._life_ms / 3000:
+            await self._join_all()
 
     async def _join_all(self) -> None:
-        self._refreshed_at = self.node.loop.time()
-        for batch in _batches(self.node.groups):
-            await asyncio.gather(*map(self.subscribe, batch))
+        began, groups = self.node.loop.time(), self.node.groups
+        replies: list[Reply] = []
+        for batch in _batches(groups):
+            replies += await asyncio.gather(*map(self._join, batch))
+        self._refreshed_at = began
+        self._heed_joins(groups, replies)
+
+    def _heed_joins(self, groups: Sequence[str], replies: Sequence[Reply]) -> None:
+        """Who was not in a group that it had joined has missed its messages."""
+        if any(isinstance(reply, Exception) for reply in replies):
+            self._refreshed_at = -math.inf
+        missed = [
+            group
+            for group, added in zip(groups, replies, strict=True)
+            if added == 1 and group in self._joined
+        ]
+        if missed and (self._recovering is None or self._recovering.done()):
+            self.node.gap(missed)
 
     async def _call_roll(self) -> None:
         """Say that this node lives, and end the leases of those that do not say so."""
         key = self._nodes_key
-        silent = await self.shards.run(_ROLL_CALL, key, self.node.id, self._lease_ms, self._life_ms)
-        if self.node.loop.time() - self._unbroken_since < self.settings.lease:
-            return  # Redis may have been away, and the others have not come back yet.
-        for node in silent:
+        reply = await self.shards.run(_ROLL_CALL, key, self.node.id, self._lease_ms, self._life_ms)
+        now, before = self.node.loop.time(), self._silent
+        if now - self._rolled_at > self.settings.lease / 2:
+            self._reaps_from = now + self.settings.lease
+        self._rolled_at, self._silent = now, set(reply)
+        if now < self._reaps_from:
+            return  # Redis was away or refused this, and the others have not come back yet.
+        # Twice silent: the clock of Redis may have jumped.
+        for node in self._silent & before:
             name = node.decode()
             if await self.shards.run(_STRIKE_OFF, key, name, self._lease_ms):
                 logger.warning("process %s is gone: its lease has ended", name)
@@ -179,15 +240,28 @@ class QueueConnection(RedisConnection):
         self._untrimmed += count
         inbox = self._inbox
         if self._untrimmed >= _TRIM_AFTER and inbox is not None:
-            self.node.run(self._call_heartbeat(inbox))
+            self.node.run(self._trim(inbox))
+
+    async def _trim(self, inbox: Inbox) -> None:
+        try:
+            await self._call_heartbeat(inbox)
+        except OSError:
+            pass  # The next heartbeat does it.
 
     # What the layer calls.
 
     async def subscribe(self, group: str) -> None:
+        await self._join(group)
+        self._joined.add(group)
+
+    async def _join(self, group: str) -> Reply:
         key = self._members_of(group)
-        await asyncio.gather(*(self.shards.call(key, *join) for join in self._joins(group)))
+        add, expire = self._joins(group)
+        added, _ = await asyncio.gather(self.shards.call(key, *add), self.shards.call(key, *expire))
+        return added
 
     async def unsubscribe(self, group: str) -> None:
+        self._joined.discard(group)
         key = self._members_of(group)
         await self.shards.call(key, "SREM", key, self.node.id)
 
@@ -244,6 +318,25 @@ class QueueConnection(RedisConnection):
     def _joins(self, group: str) -> tuple[tuple[Argument, ...], ...]:
         key = self._members_of(group)
         return ("SADD", key, self.node.id), ("PEXPIRE", key, self._life_ms)
+
+
+class _Witness:
+    """Notices that one of several servers lost its data, as a heartbeat does for the inbox's."""
+
+    def __init__(self, connection: QueueConnection, commands: Commands) -> None:
+        self._connection = connection
+        self._commands = commands
+        self._has_been_there = False
+        settings = connection.settings
+        self._life_ms = int(settings.lease * _LEASES_KEPT * 1000)
+        self._key = f"{settings.prefix}:witness:{connection.node.id}"
+
+    async def look(self) -> None:
+        before = await self._commands.call("SET", self._key, 1, "PX", self._life_ms, "GET")
+        if before is None and self._has_been_there:
+            logger.warning("%s lost its data", self._commands.endpoint.name)
+            await self._connection.refresh_at_once()
+        self._has_been_there = True
 
 
 def _batches(groups: Sequence[str]) -> Iterator[Sequence[str]]:

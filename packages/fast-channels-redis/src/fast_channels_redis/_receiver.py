@@ -10,11 +10,13 @@ from redis.exceptions import ResponseError
 from fast_channels_redis._commands import Exchange
 from fast_channels_redis._endpoint import Endpoint, Reply, ServerConnection
 from fast_channels_redis._keeper import Incidents, KeptConnection
+from fast_channels_redis._packing import Argument
 from fast_channels_redis._settings import Settings
 
 _BLOCK: Final = 1.0
 """Seconds to wait for new messages before looking for those that a dead receiver held."""
 _MOST: Final = 100
+_MOST_HELD: Final = 1000
 _KEEP: Final = 1.0
 """Seconds to keep what nobody here waits for any more."""
 
@@ -43,16 +45,19 @@ class Receiver(KeptConnection):
         key: str,
         group: str,
         consumer: str,
+        held: set[bytes],
         expired: Callable[[Item], None],
         unwanted: Callable[[Item], None],
         undeliverable: Callable[[Item], None],
     ) -> None:
+        """``held``: the ids of what this node was given and has not done with. This adds to it."""
         super().__init__(endpoint, settings.patience, incidents)
         self._settings = settings
         self._channel = channel
         self._key = key
         self._group = group
         self._consumer = consumer
+        self._held = held
         self._expired = expired
         self._unwanted = unwanted
         self._undeliverable = undeliverable
@@ -102,6 +107,7 @@ class Receiver(KeptConnection):
     async def serve(self, connection: ServerConnection) -> None:
         async with asyncio.timeout(self.patience):
             await self._create_group(Exchange(connection))
+        self._look_for_abandoned_at = 0.0
         self.is_ready()
         await self._read(Exchange(connection))
 
@@ -130,14 +136,23 @@ class Receiver(KeptConnection):
             await self._is_wanted.wait()
 
     async def _abandoned(self, exchange: Exchange) -> list[Item]:
-        """What was claimed from receivers that have been silent about it for too long."""
+        """What was claimed from receivers that have been silent about it for too long, and what
+        this node was given by a connection that broke on the way."""
         idle = int(self._settings.claim_timeout * 1000)
         claim = ("XAUTOCLAIM", self._key, self._group, self._consumer, idle, "0-0", "COUNT")
-        reply, now = await exchange.run((*claim, self._count()), ("TIME",))
-        if await self._is_lost(exchange, reply):
+        reply, now, own = await exchange.run(
+            (*claim, self._count()),
+            ("TIME",),
+            ("XPENDING", self._key, self._group, "-", "+", _MOST_HELD, self._consumer),
+        )
+        if await self._is_lost(exchange, reply) or await self._is_lost(exchange, own):
             return []
         # Redis 6.2 returns nothing in the place of messages that were deleted meanwhile.
         entries = [entry for entry in reply[1] if entry and entry[1]]
+        known = self._held.union(entry_id for entry_id, _ in entries)
+        astray = [state[0] for state in own if state[0] not in known][: self._count()]
+        if astray:
+            entries += await self._recovered(exchange, astray)
         states = await exchange.run(
             *(
                 ("XPENDING", self._key, self._group, entry_id, entry_id, 1)
@@ -148,6 +163,16 @@ class Receiver(KeptConnection):
             self._item(entry, now, state[0][3] if state else 1)
             for entry, state in zip(entries, states, strict=True)
         ]
+
+    async def _recovered(self, exchange: Exchange, astray: list[bytes]) -> list[Any]:
+        claim: list[Argument] = ["XCLAIM", self._key, self._group, self._consumer, 0, *astray]
+        (reply,) = await exchange.run(claim)
+        if isinstance(reply, Exception):
+            raise reply
+        entries = [entry for entry in reply if entry and entry[1]]
+        if deleted := set(astray).difference(entry_id for entry_id, _ in entries):
+            await exchange.run(("XACK", self._key, self._group, *deleted))
+        return entries
 
     async def _new(self, exchange: Exchange) -> list[Item]:
         reply, now = await exchange.run(
@@ -176,6 +201,7 @@ class Receiver(KeptConnection):
     def _item(self, entry: tuple[bytes, list[bytes]], now: list[bytes], deliveries: int) -> Item:
         entry_id, fields = entry
         sent = int(entry_id.partition(b"-")[0]) / 1000
+        self._held.add(entry_id)
         age = max(0.0, int(now[0]) + int(now[1]) / 1e6 - sent)
         return Item(self._channel, self._key, entry_id, fields[1], age, deliveries)
 

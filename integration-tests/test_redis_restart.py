@@ -1,0 +1,151 @@
+"""Redis is killed, restarts with or without its data, or is emptied, while messages are sent."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from layer_faults import MakeLayer, Member, Sender, on_one_server
+from redis_servers import RedisServer
+from redis_servers.fixtures import ServerFactory
+
+from fast_channels_redis._layer import RedisLayer
+
+Record = Callable[[str, object], None]
+
+
+class Scene:
+    """Three layers, as of three processes: members on two, senders on two."""
+
+    def __init__(self, layers: list[RedisLayer]) -> None:
+        self.layers = layers
+        self.members: list[Member] = []
+        self.senders: list[Sender] = []
+
+    async def open(self) -> "Scene":
+        for layer in self.layers[:2]:
+            for _ in range(2):
+                self.members.append(await Member().join(layer, "room"))
+        for index, layer in enumerate(self.layers[1:]):
+            self.senders.append(Sender(layer, f"sender{index}", "room"))
+        for sender in self.senders:
+            for member in self.members:
+                await member.has((sender.name, 5))
+        return self
+
+    async def finish(self) -> None:
+        """Wait until the last messages of all senders are with all members."""
+        for sender in self.senders:
+            await sender.finish()
+            for member in self.members:
+                await member.has((sender.name, sender.accepted[-1]))
+
+    async def gaps(self) -> dict[str, int]:
+        """Wait for every member's; the next number of each sender then."""
+        for member in self.members:
+            await member.has("gap")
+        return {sender.name: sender.begun for sender in self.senders}
+
+    async def close(self) -> None:
+        for member in self.members:
+            await member.stop()
+
+
+async def outage(
+    kind: str, server: RedisServer, make_layer: MakeLayer, seconds: float, *, keeps_all: bool
+) -> float:
+    """Seconds from the server's return until all members had a message that was sent then."""
+    scene = await Scene([make_layer(kind, server.url) for _ in range(3)]).open()
+    await asyncio.to_thread(server.kill)
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(server.restart, keep_data=keeps_all)
+    loop = asyncio.get_running_loop()
+    back_at = loop.time()
+    begun = {sender.name: sender.begun for sender in scene.senders}
+    for member in scene.members:
+        # The last one begun may be waiting for Redis; if not, it was lost.
+        await member.has_one_of(
+            *((name, number + step) for name, number in begun.items() for step in (-1, 0, 1))
+        )
+    recovered = max(member.times[-1] for member in scene.members) - back_at
+    since = dict.fromkeys(begun, 0) if keeps_all else await scene.gaps()
+    await scene.finish()
+    for member in scene.members:
+        assert member.gaps == (0 if keeps_all else 1)
+        for sender in scene.senders:
+            sender.check(member.numbers[sender.name], since=since[sender.name])
+    await scene.close()
+    return recovered
+
+
+async def outages(
+    own_server: ServerFactory, make_layer: MakeLayer, seconds: float, record: Record
+) -> None:
+    """Side by side, because most of it is waiting."""
+    kept, emptied, pubsub = own_server(appendonly=True), own_server(), own_server()
+    durations = await asyncio.gather(
+        outage("queue", kept, make_layer, seconds, keeps_all=True),
+        outage("queue", emptied, make_layer, seconds, keeps_all=False),
+        outage("pubsub", pubsub, make_layer, seconds, keeps_all=False),
+    )
+    for what, took in zip(("queue, kept", "queue, emptied", "pub/sub"), durations, strict=True):
+        record(f"recovered_after_{seconds:g}_s ({what})", f"{took * 1000:.0f} ms")
+        print(f"{what}, away for {seconds:g} s: recovered in {took * 1000:.0f} ms")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3])
+async def test_a_killed_server(
+    own_server: ServerFactory, make_layer: MakeLayer, record_property: Record, seconds: float
+) -> None:
+    await outages(own_server, make_layer, seconds, record_property)
+
+
+@on_one_server
+async def test_a_server_that_is_away_for_long(
+    own_server: ServerFactory, make_layer: MakeLayer, record_property: Record
+) -> None:
+    await outages(own_server, make_layer, 30, record_property)
+
+
+GROUPS = [f"room{n}" for n in range(235)]
+
+
+async def send_to_all(layer: RedisLayer, name: str) -> None:
+    await asyncio.gather(
+        *(layer.group_send(group, {"type": name, "number": n}) for n, group in enumerate(GROUPS))
+    )
+
+
+async def test_an_emptied_server_has_all_groups_again(
+    own_server: ServerFactory, make_layer: MakeLayer
+) -> None:
+    server = own_server()
+    layers = [make_layer("queue", server.url) for _ in range(2)]
+    members = [await Member().join(layer, *GROUPS) for layer in layers]
+    await asyncio.to_thread(server.execute, "FLUSHALL")
+    for member in members:
+        await member.has("gap")
+    for name, layer in zip(("here", "there"), layers, strict=True):
+        await send_to_all(layer, name)
+    for member in members:
+        await member.has(*((name, n) for name in ("here", "there") for n in range(len(GROUPS))))
+        assert member.gaps == 1
+        await member.stop()
+
+
+async def test_one_of_three_servers_is_emptied(
+    own_server: ServerFactory, make_layer: MakeLayer
+) -> None:
+    servers = [own_server() for _ in range(3)]
+    urls = [server.url for server in servers]
+    here, there = (make_layer("queue", *urls) for _ in range(2))
+    for emptied in servers:
+        members = [await Member().join(layer, *GROUPS) for layer in (here, there)]
+        await asyncio.to_thread(emptied.execute, "FLUSHALL")
+        for member in members:
+            await member.has("gap")
+        await send_to_all(there, "there")
+        for member, layer in zip(members, (here, there), strict=True):
+            await member.has(*(("there", n) for n in range(len(GROUPS))))
+            assert member.gaps == 1
+            await member.stop()
+            await layer.close_channel(member.name)
