@@ -4,7 +4,12 @@ from pathlib import Path
 # --import-mode=importlib leaves it to us to make helpers importable.
 sys.path.append(str(Path(__file__).parent))
 
-from redis_servers.fixtures import certificates as certificates  # it can be found now
+from redis_layers import connect_layer as connect_layer  # it can be found now
+from redis_layers import layer as layer
+from redis_layers import layer_class as layer_class
+from redis_layers import make_layer as make_layer
+from redis_layers import other as other
+from redis_servers.fixtures import certificates as certificates
 from redis_servers.fixtures import own_cluster as own_cluster
 from redis_servers.fixtures import own_server as own_server
 from redis_servers.fixtures import own_trio as own_trio

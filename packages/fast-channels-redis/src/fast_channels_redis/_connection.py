@@ -34,10 +34,12 @@ class RedisConnection(BrokerConnection):
         self.general: GeneralChannels = GeneralChannels(node, self.shards, settings, self.incidents)
 
     async def connect(self) -> None:
+        self.incidents.open()
         await self.shards.start()
         await self.listen()
 
     async def close(self) -> None:
+        self.incidents.close()
         await self.general.close()
         await self.stop_listening()
         await self.shards.close()
@@ -79,7 +81,9 @@ class RedisConnection(BrokerConnection):
                     break
 
     async def _flush_key(self, commands: Commands, key: bytes) -> None:
-        kind = key[len(self.settings.prefix.encode()) + 1 :].partition(b":")[0]
+        kind, _, name = key[len(self.settings.prefix.encode()) + 1 :].partition(b":")
+        if b":" in name:
+            return  # It is of another layer, whose prefix begins like this one.
         if kind in (b"general", b"dead"):
             await commands.call("UNLINK", key)
         elif kind == b"inbox":

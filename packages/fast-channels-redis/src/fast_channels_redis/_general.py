@@ -15,6 +15,7 @@ GROUP: Final = "receivers"
 """The consumer group of every stream; its consumers are nodes."""
 
 _PUSH: Final = Script("push")
+_HOLD: Final = Script("hold")
 _MOST_DEAD_LETTERS: Final = 10_000
 _KEY_LIFE: Final = 3600
 """Seconds that the stream of an unused channel outlives its last message's expiry."""
@@ -26,7 +27,7 @@ _IDLE: Final = 10
 class GeneralChannels:
     """What one node pushes to general channels, and takes from them."""
 
-    scripts = (_PUSH,)
+    scripts = (_PUSH, _HOLD)
 
     def __init__(
         self, node: Node, shards: Shards, settings: Settings, incidents: Incidents
@@ -38,6 +39,7 @@ class GeneralChannels:
         self._receivers: dict[str, Receiver] = {}
         self._held: dict[str, set[bytes]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def push(self, channel: str, data: bytes, capacity: int, expiry: float) -> bool:
@@ -59,7 +61,7 @@ class GeneralChannels:
             return await receiver.take()
         finally:
             if not receiver.is_wanted:
-                self._node.loop.call_later(_IDLE, self._drop_idle, channel)
+                self._drop_when_idle(channel)
 
     async def _start(self, channel: str) -> None:
         starting = self._starting[channel]
@@ -85,14 +87,19 @@ class GeneralChannels:
         finally:
             self._forget(item)
 
-    async def hold(self, item: Item) -> None:
-        """Keep others from claiming it for another ``claim_timeout``."""
-        await self._claim(item, 0)
+    async def keep(self, item: Item) -> None:
+        """Hold a message until cancelled, however long its receiver takes."""
+        while True:
+            await asyncio.sleep(self._settings.claim_timeout / 3)
+            try:
+                await self._hold(item, 0)
+            except OSError as error:
+                logger.warning("a claimed message of %r could not be held: %s", item.channel, error)
 
     async def release(self, item: Item) -> None:
         """Let any receiver have it, this node's or another's."""
         try:
-            await self._claim(item, self._settings.claim_timeout)
+            await self._hold(item, self._settings.claim_timeout)
         finally:
             self._forget(item)
 
@@ -117,6 +124,9 @@ class GeneralChannels:
         for receiver in tuple(self._receivers.values()):
             await receiver.close()
         self._receivers.clear()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_FAREWELL)
         for task in tuple(self._tasks):
@@ -143,20 +153,27 @@ class GeneralChannels:
             undeliverable=self.bury_soon,
         )
 
-    async def _claim(self, item: Item, idle: float) -> None:
-        # JUSTID: it does not count as another delivery.
-        await self._shards.call(
-            *(item.key, "XCLAIM", item.key, GROUP, self._node.id, 0, item.id),
-            *("IDLE", int(idle * 1000), "JUSTID"),
-        )
+    async def _hold(self, item: Item, seconds: float) -> None:
+        idle = int(seconds * 1000)
+        await self._shards.run(_HOLD, item.key, item.id, self._node.id, idle)
+
+    def _drop_when_idle(self, channel: str) -> None:
+        if channel not in self._timers:
+            timer = self._node.loop.call_later(_IDLE, self._drop_idle, channel)
+            self._timers[channel] = timer
 
     def _drop_idle(self, channel: str) -> None:
+        del self._timers[channel]
         receiver = self._receivers.get(channel)
-        if receiver is not None and receiver.has_been_idle(_IDLE):
+        if receiver is None or receiver.is_wanted:
+            return
+        if receiver.has_been_idle(_IDLE):
             del self._receivers[channel]
             if not self._held[channel]:
                 del self._held[channel]
             self._run(receiver.close())
+        else:
+            self._drop_when_idle(channel)
 
     def _forget(self, item: Item) -> None:
         """This node does not have it any more."""

@@ -1,6 +1,7 @@
 """The connection that reads a node's inbox."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +18,8 @@ from fast_channels_redis._wire import Duplicates, parse
 
 _MOST: Final = 500
 _FORGET: Final = 60
+_QUICK: Final = 0.05
+"""Seconds within which an answer tells the time well enough."""
 
 
 class Inbox(KeptConnection):
@@ -42,12 +45,16 @@ class Inbox(KeptConnection):
         self._has_read = has_read
         self._was_made = was_made
         self._duplicates = Duplicates()
-        self._clock = 0.0
+        self._clock = -math.inf
         self.last_id: bytes = b"0-0"
 
-    def set_time(self, server_time: float) -> None:
-        """What the server's clock shows, in seconds."""
-        self._clock = server_time - asyncio.get_running_loop().time()
+    def set_time(self, server_time: float, asked_at: float) -> None:
+        """What the server's clock showed, in seconds; ``asked_at``: on the event loop's clock."""
+        now = asyncio.get_running_loop().time()
+        clock = server_time - now
+        # The later an answer comes, the younger messages seem to be.
+        if clock > self._clock or now - asked_at < _QUICK:
+            self._clock = clock
         self._duplicates.forget_idle(_FORGET)
 
     def broke(self, error: Exception) -> None:

@@ -32,20 +32,27 @@ class Incidents:
         self._on_disconnect = on_disconnect
         self._on_reconnect = on_reconnect
         self._broken: set[KeptConnection] = set()
+        self._tells = False
+
+    def open(self) -> None:
+        """From now on tell of them."""
+        self._tells = True
+
+    def close(self) -> None:
+        """The node closes all its connections, which is not worth telling."""
+        self._tells = False
 
     def add(self, connection: "KeptConnection") -> None:
         self._broken.add(connection)
-        if len(self._broken) == 1:
+        if len(self._broken) == 1 and self._tells:
             self._on_disconnect()
 
     def end(self, connection: "KeptConnection") -> None:
-        self._broken.discard(connection)
-        if not self._broken:
-            self._on_reconnect()
-
-    def forget(self, connection: "KeptConnection") -> None:
-        """It was closed on purpose."""
-        self._broken.discard(connection)
+        """It is back, or was closed on purpose."""
+        if connection in self._broken:
+            self._broken.discard(connection)
+            if not self._broken and self._tells:
+                self._on_reconnect()
 
 
 class KeptConnection(ABC):
@@ -80,7 +87,7 @@ class KeptConnection(ABC):
 
     async def close(self) -> None:
         """Stop for good. Never raises; may be called again."""
-        self._incidents.forget(self)
+        self._incidents.end(self)
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()

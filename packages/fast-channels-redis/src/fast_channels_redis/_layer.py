@@ -1,6 +1,5 @@
 """The options that both Redis layers take."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypedDict, cast
@@ -10,7 +9,6 @@ from fast_channels.layers import BrokerChannelLayer
 from fast_channels.layers.base import ChannelCapacity
 from fast_channels.types import Message
 from fast_channels_redis._connection import RedisConnection
-from fast_channels_redis._keeper import logger
 from fast_channels_redis._options import Host, parse_hosts
 from fast_channels_redis._receiver import Item
 from fast_channels_redis._settings import Notice, Settings
@@ -193,7 +191,7 @@ class RedisLayer(BrokerChannelLayer):
                 message = envelope.open()
                 break
             connection.general.acknowledge_soon(item)
-        holding = node.share(_hold(connection, item, self._settings.claim_timeout / 3))
+        holding = node.share(connection.general.keep(item))
         try:
             yield message
         except BaseException:
@@ -203,16 +201,6 @@ class RedisLayer(BrokerChannelLayer):
             await node.attempt(lambda: connection.general.acknowledge(item))
         finally:
             holding.cancel()
-
-
-async def _hold(connection: RedisConnection, item: Item, interval: float) -> None:
-    """A receiver that lives keeps its message, however long it takes."""
-    while True:
-        await asyncio.sleep(interval)
-        try:
-            await connection.general.hold(item)
-        except OSError as error:
-            logger.warning("a claimed message may be delivered again: %s", error)
 
 
 def require_seconds(name: str, value: float) -> None:

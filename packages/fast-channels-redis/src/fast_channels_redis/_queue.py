@@ -109,10 +109,11 @@ class QueueConnection(RedisConnection):
         if self._inbox is None:
             return
         if owns(self._inbox_key):
+            asked_at = self.node.loop.time()
             (reply,) = await exchange.run(
                 ("EVALSHA", _HEARTBEAT.sha, 1, self._inbox_key, *self._heartbeat(self._inbox))
             )
-            self._heed(reply, self._inbox)
+            self._heed(reply, self._inbox, asked_at)
         groups = [group for group in self.node.groups if owns(self._members_of(group))]
         replies: list[Reply] = []
         for batch in _batches(groups):
@@ -131,19 +132,20 @@ class QueueConnection(RedisConnection):
                 logger.exception("a heartbeat failed")
 
     async def _call_heartbeat(self, inbox: Inbox) -> None:
-        key = self._inbox_key
-        self._heed(await self.shards.run(_HEARTBEAT, key, *self._heartbeat(inbox)), inbox)
+        key, asked_at = self._inbox_key, self.node.loop.time()
+        reply = await self.shards.run(_HEARTBEAT, key, *self._heartbeat(inbox))
+        self._heed(reply, inbox, asked_at)
 
     def _heartbeat(self, inbox: Inbox) -> tuple[Argument, ...]:
         self._untrimmed = 0
         ms, _, serial = inbox.last_id.partition(b"-")
         return ms, serial, self._life_ms
 
-    def _heed(self, reply: Reply, inbox: Inbox) -> None:
+    def _heed(self, reply: Reply, inbox: Inbox, asked_at: float) -> None:
         if isinstance(reply, Exception):
             raise reply
         made, last_id, seconds, microseconds = reply
-        inbox.set_time(int(seconds) + int(microseconds) / 1e6)
+        inbox.set_time(int(seconds) + int(microseconds) / 1e6, asked_at)
         if made and inbox.last_id == b"0-0":
             inbox.last_id = self._first_id = last_id
         elif made:

@@ -2,8 +2,21 @@
 -- KEYS[1]: the stream. ARGV: data, capacity, expiry and life of the key in milliseconds.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- What expired goes, also from those who hold it: a process that died would hold it for ever.
+local function drop_expired()
+  local limit = math.max(now - ARGV[3], 1)
+  local last = string.format('%.0f', limit - 1)
+  while true do
+    local held = redis.pcall('XPENDING', KEYS[1], 'receivers', '-', last, 1000)
+    if held.err or #held == 0 then break end
+    for _, entry in ipairs(held) do redis.call('XACK', KEYS[1], 'receivers', entry[1]) end
+  end
+  redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', limit))
+end
+
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) then
-  redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', math.max(now - ARGV[3], 0)))
+  drop_expired()
   local waiting = redis.call('XLEN', KEYS[1])
   -- What receivers hold and have not acknowledged does not wait any more.
   local held = redis.pcall('XPENDING', KEYS[1], 'receivers')
