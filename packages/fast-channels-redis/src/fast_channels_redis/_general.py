@@ -1,6 +1,7 @@
 """General channels: one stream each, from which every message goes to one receiver."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ class GeneralChannels:
         self._settings = settings
         self._incidents = incidents
         self._receivers: dict[str, Receiver] = {}
-        self._held: dict[str, set[bytes]] = {}
+        self._held: dict[str, Counter[bytes]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,7 +148,7 @@ class GeneralChannels:
             key=key,
             group=GROUP,
             consumer=self._node.id,
-            held=self._held.setdefault(channel, set()),
+            held=self._held.setdefault(channel, Counter()),
             expired=self.acknowledge_soon,
             unwanted=self.release_soon,
             undeliverable=self.bury_soon,
@@ -176,8 +177,12 @@ class GeneralChannels:
             self._drop_when_idle(channel)
 
     def _forget(self, item: Item) -> None:
-        """This node does not have it any more."""
-        self._held.get(item.channel, set()).discard(item.id)
+        """This node does not have it any more, unless it was given it again meanwhile."""
+        held = self._held.get(item.channel)
+        if held is not None:
+            held[item.id] -= 1
+            if held[item.id] <= 0:
+                del held[item.id]
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """In the background; :meth:`close` waits for it a little."""

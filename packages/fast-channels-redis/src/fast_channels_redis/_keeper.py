@@ -188,14 +188,18 @@ async def until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
 async def _part_with(connection: ServerConnection) -> None:
     writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
     try:
-        async with asyncio.timeout(_FAREWELL):
-            if writer is not None:
-                # Not close(): that waits until a server, which may be frozen, has read it all.
-                writer.transport.abort()
+        if writer is not None:
+            # Not close(): that waits until a server, which may be frozen, has read it all.
+            writer.transport.abort()
+            async with asyncio.timeout(_FAREWELL):
                 await writer.wait_closed()
-            await connection.disconnect(nowait=True)
-    except (OSError, RedisError):
+    except OSError:
         pass  # It is gone already.
+    finally:
+        try:
+            await connection.disconnect(nowait=True)
+        except (OSError, RedisError):
+            pass
 
 
 def _as_os_error(endpoint: Endpoint, error: Exception) -> Exception:

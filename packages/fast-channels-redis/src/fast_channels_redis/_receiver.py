@@ -1,7 +1,7 @@
 """The connection that waits for the messages of one general channel."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -45,12 +45,13 @@ class Receiver(KeptConnection):
         key: str,
         group: str,
         consumer: str,
-        held: set[bytes],
+        held: Counter[bytes],
         expired: Callable[[Item], None],
         unwanted: Callable[[Item], None],
         undeliverable: Callable[[Item], None],
     ) -> None:
-        """``held``: the ids of what this node was given and has not done with. This adds to it."""
+        """``held``: the ids of what this node was given and has not done with. This adds to it,
+        once more if it is given one again."""
         super().__init__(endpoint, settings.patience, incidents)
         self._settings = settings
         self._channel = channel
@@ -149,7 +150,7 @@ class Receiver(KeptConnection):
             return []
         # Redis 6.2 returns nothing in the place of messages that were deleted meanwhile.
         entries = [entry for entry in reply[1] if entry and entry[1]]
-        known = self._held.union(entry_id for entry_id, _ in entries)
+        known = {*self._held, *(entry_id for entry_id, _ in entries)}
         astray = [state[0] for state in own if state[0] not in known][: self._count()]
         if astray:
             entries += await self._recovered(exchange, astray)
@@ -201,7 +202,7 @@ class Receiver(KeptConnection):
     def _item(self, entry: tuple[bytes, list[bytes]], now: list[bytes], deliveries: int) -> Item:
         entry_id, fields = entry
         sent = int(entry_id.partition(b"-")[0]) / 1000
-        self._held.add(entry_id)
+        self._held[entry_id] += 1
         age = max(0.0, int(now[0]) + int(now[1]) / 1e6 - sent)
         return Item(self._channel, self._key, entry_id, fields[1], age, deliveries)
 
