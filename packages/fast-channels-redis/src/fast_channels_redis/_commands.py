@@ -29,6 +29,11 @@ _MOST_BYTES: Final = 8 * 1024 * 1024
 _Call: TypeAlias = tuple[asyncio.Future[Reply], bytes, bool]
 """Who waits for the reply, the packed command, whether it may be sent again."""
 
+
+class NotConnected(ConnectionError):
+    """Nothing was sent, or what was sent may be sent again, to whoever takes the server's place."""
+
+
 Preparation: TypeAlias = Callable[["Exchange"], Awaitable[None]]
 
 
@@ -58,6 +63,9 @@ class Commands(KeptConnection):
     first order, before any new one, and after ``prepare`` has set up the connection.
     """
 
+    keeps_calls = True
+    """Whether calls wait for the next connection; else they end with :class:`NotConnected`."""
+
     def __init__(
         self,
         endpoint: Endpoint,
@@ -77,15 +85,17 @@ class Commands(KeptConnection):
         self._writer: asyncio.Future[None] | None = None
         self._takes_calls = False
 
-    async def call(self, *command: Argument, again: bool = True) -> Reply:
+    async def call(self, *command: Argument, again: bool = True, asking: bool = False) -> Reply:
         """Send a command and return the reply.
 
         ``again``: after a break before the reply the command is sent once more; without it,
         :class:`ChannelLayerUnavailable` says that it may have been carried out. An error that
-        the server replies is an :class:`OSError`.
+        the server replies is an :class:`OSError`. ``asking``: see ``ASKING`` of Redis Cluster.
         """
         if not self._has_room.is_set():
             await self._has_room.wait()
+        if asking:
+            self._submit((b"ASKING",), True).add_done_callback(_forget)
         future = self._submit(command, again)
         try:
             return await future
@@ -100,14 +110,19 @@ class Commands(KeptConnection):
             raise OSError(f"{self.endpoint.name}: {error}") from error
 
     async def run(
-        self, script: Script, keys: Sequence[str], *arguments: Argument, again: bool = True
+        self,
+        script: Script,
+        keys: Sequence[str],
+        *arguments: Argument,
+        again: bool = True,
+        asking: bool = False,
     ) -> Reply:
         """Run a script; see :meth:`call`."""
         rest = (len(keys), *keys, *arguments)
         try:
-            return await self.call(b"EVALSHA", script.sha, *rest, again=again)
+            return await self.call(b"EVALSHA", script.sha, *rest, again=again, asking=asking)
         except NoScriptError:
-            return await self.call(b"EVAL", script.text, *rest, again=again)
+            return await self.call(b"EVAL", script.text, *rest, again=again, asking=asking)
 
     async def serve(self, connection: ServerConnection) -> None:
         if self._prepare is not None:
@@ -120,6 +135,7 @@ class Commands(KeptConnection):
         await until_one_ends(self._read(connection), self._write(connection), self._watch())
 
     def broke(self, error: Exception) -> None:
+        self._takes_calls = self._takes_calls and self.keeps_calls
         in_flight = len(self._calls) - self._unsent_calls
         kept: deque[_Call] = deque()
         for index, call in enumerate(self._calls):
@@ -127,7 +143,10 @@ class Commands(KeptConnection):
             if future.done():
                 continue
             if again or index >= in_flight:
-                kept.append(call)
+                if self.keeps_calls:
+                    kept.append(call)
+                else:
+                    future.set_exception(NotConnected(f"{self.endpoint.name}: {error}"))
             else:
                 future.set_exception(
                     ChannelLayerUnavailable(
@@ -152,7 +171,7 @@ class Commands(KeptConnection):
 
     def _submit(self, command: tuple[Argument, ...], again: bool) -> asyncio.Future[Reply]:
         if not self._takes_calls:
-            raise ConnectionError(f"not connected to {self.endpoint.name}")
+            raise NotConnected(f"not connected to {self.endpoint.name}")
         packed = pack(command)
         future: asyncio.Future[Reply] = self._loop.create_future()
         calls = self._calls

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 
 from fast_channels.layers import BrokerConnection
 from fast_channels.layers.broker import Node
-from fast_channels_redis._commands import Commands, Exchange
+from fast_channels_redis._commands import Exchange
 from fast_channels_redis._general import GeneralChannels
 from fast_channels_redis._keeper import Incidents, logger
 from fast_channels_redis._scripts import Script
@@ -52,8 +52,8 @@ class RedisConnection(BrokerConnection):
     async def stop_listening(self) -> None:
         """Never raises; may be called again."""
 
-    async def prepare(self, exchange: Exchange, owns: Owns) -> None:
-        """Set up a new command connection."""
+    async def prepare(self, exchange: Exchange, owns: Owns, took_over: bool) -> None:
+        """Set up a new command connection; see :data:`Prepare`."""
         loads = [
             ("SCRIPT", "LOAD", script.text) for script in (*self.general.scripts, *self.scripts)
         ]
@@ -76,19 +76,20 @@ class RedisConnection(BrokerConnection):
             while True:
                 scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)
                 cursor, keys = await commands.call(*scan)
-                await asyncio.gather(*(self._flush_key(commands, key) for key in keys))
+                await asyncio.gather(*map(self._flush_key, keys))
                 if not int(cursor):
                     break
 
-    async def _flush_key(self, commands: Commands, key: bytes) -> None:
-        kind, _, name = key[len(self.settings.prefix.encode()) + 1 :].partition(b":")
-        if b":" in name:
+    async def _flush_key(self, found: bytes) -> None:
+        key = found.decode()
+        kind, _, name = key[len(self.settings.prefix) + 1 :].partition(":")
+        if ":" in name:
             return  # It is of another layer, whose prefix begins like this one.
-        if kind in (b"general", b"dead"):
-            await commands.call("UNLINK", key)
-        elif kind == b"inbox":
+        if kind in ("general", "dead"):
+            await self.shards.call(key, "UNLINK", key)
+        elif kind == "inbox":
             # What waits in it; that it is there means that its node lives.
-            await commands.call("XTRIM", key, "MAXLEN", 0)
+            await self.shards.call(key, "XTRIM", key, "MAXLEN", 0)
 
     def _make_shards(self) -> Shards:
         servers, patience = self.settings.servers, self.settings.patience

@@ -62,6 +62,9 @@ class Endpoint(ABC):
         will be one.
         """
 
+    def heed(self, error: Exception) -> None:  # noqa: B027  # nothing to do for most
+        """Why a connection was not made, or ended: the next one may have to go elsewhere."""
+
     async def moved(self, connection: ServerConnection) -> None:
         """Return when a connection should be given up although it works."""
         await asyncio.Event().wait()
@@ -100,6 +103,11 @@ class Server(Endpoint):
             arguments.get("path")
             or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
         )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        arguments = self._arguments
+        return str(arguments.get("host", "localhost")), int(arguments.get("port", 6379))
 
     def at(self, host: str, port: int) -> "Server":
         """The same, at another address."""

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import AskError, RedisError
 
 from fast_channels_redis._endpoint import Endpoint, ServerConnection
 
@@ -76,14 +76,30 @@ class KeptConnection(ABC):
         """Return when it serves; raises :class:`OSError` if the first connection fails."""
         loop = asyncio.get_running_loop()
         self._first = loop.create_future()
-        self._keeper = loop.create_task(self._keep(self._first))
-        # Also when not close() ends it, but a loop that cancels all its tasks in the end.
-        self._keeper.add_done_callback(lambda _: self.ended())
+        self._keep_on(self._first)
         try:
             await self._first
         except BaseException:
             await self.close()
             raise
+
+    def start_soon(self) -> None:
+        """Connect in the background, for as long as it takes."""
+        loop = asyncio.get_running_loop()
+        self._first = loop.create_future()
+        self._first.set_result(None)
+        self._keep_on(self._first)
+
+    def replaced(self) -> None:
+        """Another connection does its work: if it is broken, that concerns nobody any more."""
+        if self._is_broken:
+            self._is_broken = False
+            self._incidents.end(self)
+
+    def _keep_on(self, first: asyncio.Future[None]) -> None:
+        self._keeper = first.get_loop().create_task(self._keep(first))
+        # Also when not close() ends it, but a loop that cancels all its tasks in the end.
+        self._keeper.add_done_callback(lambda _: self.ended())
 
     async def close(self) -> None:
         """Stop for good. Never raises; may be called again."""
@@ -134,13 +150,14 @@ class KeptConnection(ABC):
                 reason = error
             else:
                 reason = ConnectionError("the connection ended")
+            self.endpoint.heed(reason)
             if not first.done():
                 first.set_exception(_as_os_error(self.endpoint, reason))
                 return
             if self._serves:
                 pause = FIRST_RETRY
             self._lost(reason)
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # nothing secret
+            await asyncio.sleep(jittered(pause))
             pause = min(pause * 2, LAST_RETRY)
 
     async def _open_and_serve(self) -> None:
@@ -150,7 +167,7 @@ class KeptConnection(ABC):
             self.heard()
             await until_one_ends(self.serve(connection), self._until_moved(connection))
         finally:
-            await _part_with(connection)
+            await part_with(connection)
 
     async def _until_moved(self, connection: ServerConnection) -> None:
         await self.endpoint.moved(connection)
@@ -158,7 +175,8 @@ class KeptConnection(ABC):
 
     def _lost(self, error: Exception) -> None:
         self._serves = False
-        if not self._is_broken:
+        # A node of a Cluster that knows who is in charge now is not broken.
+        if not self._is_broken and not isinstance(error, AskError):
             self._is_broken = True
             is_expected = isinstance(error, OSError | RedisError)
             logger.warning(
@@ -169,6 +187,11 @@ class KeptConnection(ABC):
             )
             self._incidents.add(self)
         self.broke(error)
+
+
+def jittered(pause: float) -> float:
+    """Somewhat less, so that many who wait do not all come back at once."""
+    return pause * random.uniform(0.5, 1)  # noqa: S311  # nothing secret about it
 
 
 async def until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
@@ -185,7 +208,8 @@ async def until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
             raise result
 
 
-async def _part_with(connection: ServerConnection) -> None:
+async def part_with(connection: ServerConnection) -> None:
+    """Close it, also if its server is gone. Does not raise."""
     writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
     try:
         if writer is not None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import AskError, RedisError
 
 from fast_channels.exceptions import ChannelFull, ChannelLayerUnavailable
 from fast_channels.layers.broker import Node
@@ -102,9 +102,9 @@ class QueueConnection(RedisConnection):
             await inbox.close()
             await self._sign_off()
 
-    async def prepare(self, exchange: Exchange, owns: Owns) -> None:
+    async def prepare(self, exchange: Exchange, owns: Owns, took_over: bool) -> None:
         """Register before any call that waited is sent: it may be a message for this node."""
-        await super().prepare(exchange, owns)
+        await super().prepare(exchange, owns, took_over)
         self._reaps_from = self.node.loop.time() + self.settings.lease
         if self._inbox is None:
             return
@@ -113,13 +113,20 @@ class QueueConnection(RedisConnection):
             (reply,) = await exchange.run(
                 ("EVALSHA", _HEARTBEAT.sha, 1, self._inbox_key, *self._heartbeat(self._inbox))
             )
-            self._heed(reply, self._inbox, asked_at)
+            # A Cluster may have given it to another node meanwhile, where a heartbeat finds it.
+            if not isinstance(reply, AskError):
+                self._heed(reply, self._inbox, asked_at)
         groups = [group for group in self.node.groups if owns(self._members_of(group))]
         replies: list[Reply] = []
         for batch in _batches(groups):
             joins = (command for group in batch for command in self._joins(group))
             replies += (await exchange.run(*joins))[::2]
-        self._heed_joins(groups, replies)
+        missed = self._heed_joins(groups, replies)
+        if took_over and owns(self._inbox_key):
+            # Replication is asynchronous: nobody knows what the server had not got yet.
+            self._tell_of_gap(None)
+        elif missed:
+            self._tell_of_gap(missed)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -188,19 +195,23 @@ class QueueConnection(RedisConnection):
         for batch in _batches(groups):
             replies += await asyncio.gather(*map(self._join, batch))
         self._refreshed_at = began
-        self._heed_joins(groups, replies)
+        if missed := self._heed_joins(groups, replies):
+            self._tell_of_gap(missed)
 
-    def _heed_joins(self, groups: Sequence[str], replies: Sequence[Reply]) -> None:
+    def _heed_joins(self, groups: Sequence[str], replies: Sequence[Reply]) -> list[str]:
         """Who was not in a group that it had joined has missed its messages."""
         if any(isinstance(reply, Exception) for reply in replies):
             self._refreshed_at = -math.inf
-        missed = [
+        return [
             group
             for group, added in zip(groups, replies, strict=True)
             if added == 1 and group in self._joined
         ]
-        if missed and (self._recovering is None or self._recovering.done()):
-            self.node.gap(missed)
+
+    def _tell_of_gap(self, groups: list[str] | None) -> None:
+        """Unless everybody is told in a moment."""
+        if self._recovering is None or self._recovering.done():
+            self.node.gap(groups)
 
     async def _call_roll(self) -> None:
         """Say that this node lives, and end the leases of those that do not say so."""
@@ -292,6 +303,12 @@ class QueueConnection(RedisConnection):
         gone = [node for node, outcome in zip(nodes, outcomes, strict=True) if not outcome]
         if gone:
             await self.shards.call(key, "SREM", key, *gone)
+            # One of them may have made its inbox anew, and joined again, in between.
+            later = await asyncio.gather(*(self._deliver(node, blob) for node in gone))
+            back = [node for node, outcome in zip(gone, later, strict=True) if outcome]
+            if back:
+                await self.shards.call(key, "SADD", key, *back)
+            outcomes += later
         return sum(outcome < 0 for outcome in outcomes)
 
     async def _deliver(self, node_id: str, blob: bytes) -> int:

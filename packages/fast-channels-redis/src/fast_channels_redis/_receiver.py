@@ -160,9 +160,11 @@ class Receiver(KeptConnection):
                 for entry_id, _ in entries
             )
         )
+        # A slot of a Cluster may move in between.
+        found: list[Reply] = [[] if isinstance(state, Exception) else state for state in states]
         return [
             self._item(entry, now, state[0][3] if state else 1)
-            for entry, state in zip(entries, states, strict=True)
+            for entry, state in zip(entries, found, strict=True)
         ]
 
     async def _recovered(self, exchange: Exchange, astray: list[bytes]) -> list[Any]:

@@ -13,8 +13,9 @@ from fast_channels_redis._sharding import shard_of
 
 Outcome: TypeAlias = Coroutine[Any, Any, Reply]
 Owns: TypeAlias = Callable[[str], bool]
-Prepare: TypeAlias = Callable[[Exchange, Owns], Awaitable[None]]
-"""Sets up a new connection; the second argument tells whether a key is on its server."""
+Prepare: TypeAlias = Callable[[Exchange, Owns, bool], Awaitable[None]]
+"""Sets up a new connection. The second argument tells whether a key is on its server, the third
+whether this took over from one that died, and may not have got the last writes."""
 
 
 class Shards(ABC):
@@ -71,7 +72,7 @@ class HostShards(Shards):
         if prepare is None:
             return None
         return lambda exchange: prepare(
-            exchange, lambda key: shard_of(key, len(self._endpoints)) == index
+            exchange, lambda key: shard_of(key, len(self._endpoints)) == index, False
         )
 
     async def start(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby, islice
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import AskError, ClusterDownError, NoPermissionError, ResponseError
 
 from fast_channels.exceptions import ChannelLayerRefused
 from fast_channels_redis._endpoint import Endpoint, ServerConnection
@@ -17,6 +17,7 @@ from fast_channels_redis._keeper import (
     until_one_ends,
 )
 from fast_channels_redis._packing import pack
+from fast_channels_redis._topology import slot_of
 
 MOST_NAMES: Final = 512
 """As many names go into one command."""
@@ -116,13 +117,17 @@ class Subscriber(KeptConnection):
             self._has_wishes.clear()
             wishes, self._wishes = self._wishes, []
             commands: list[bytes] = []
-            for verb, group in groupby(wishes, key=lambda wish: wish.verb):
+            for (verb, _), group in groupby(wishes, key=self._command_of):
                 while batch := list(islice(group, MOST_NAMES)):
                     self._unconfirmed.extend(batch)
                     self._batches.append(len(batch))
                     names = [wish.name for wish in batch]
                     commands.append(pack((self._letter + verb, *names)))
             await connection.send_packed_command(commands, check_health=False)
+
+    def _command_of(self, wish: _Wish) -> tuple[_Verb, int]:
+        """Wishes for which this is equal may go in one command."""
+        return wish.verb, slot_of(wish.name) if self._letter else 0
 
     async def _read(self, connection: ServerConnection) -> None:
         read, deliver = connection.read_response, self._deliver
@@ -166,8 +171,7 @@ class Subscriber(KeptConnection):
         for _ in range(self._batches.popleft()):
             confirmed = self._unconfirmed.popleft().confirmed
             if not confirmed.done():
-                kind = ChannelLayerRefused if isinstance(error, NoPermissionError) else OSError
-                confirmed.set_exception(kind(f"{self.endpoint.name}: {error}"))
+                confirmed.set_exception(self._explained(error))
                 confirmed.exception()  # Whoever waited may be gone.
 
     async def _watch(self, connection: ServerConnection) -> None:
@@ -183,3 +187,15 @@ class Subscriber(KeptConnection):
             else:
                 is_asked = True
                 await connection.send_packed_command([pack(("PING",))], check_health=False)
+
+    def _explained(self, error: ResponseError) -> Exception:
+        text = f"{self.endpoint.name}: {error}"
+        if isinstance(error, NoPermissionError):
+            return ChannelLayerRefused(text)
+        if isinstance(error, AskError | ClusterDownError):
+            return error  # For whoever knows the Cluster.
+        if self._letter and "unknown command" in str(error).lower():
+            return ChannelLayerRefused(
+                f"{text}: on a Cluster the pub/sub layer needs Redis 7 or later, or Valkey"
+            )
+        return OSError(text)

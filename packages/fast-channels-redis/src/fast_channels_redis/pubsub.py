@@ -1,10 +1,12 @@
 """The channel layer on Redis pub/sub."""
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, cast
 
 from fast_channels.layers import BrokerConnection
 from fast_channels.layers.broker import Node
+from fast_channels_redis._cluster import ClusterShards
+from fast_channels_redis._cluster_listeners import ClusterListeners
 from fast_channels_redis._connection import RedisConnection
 from fast_channels_redis._layer import RedisLayer
 from fast_channels_redis._listeners import HostListeners, Listeners
@@ -79,7 +81,14 @@ class _PubSubConnection(RedisConnection):
                 deliver=self._deliver,
                 missed=self._missed,
             )
-        raise NotImplementedError
+        return ClusterListeners(
+            cast(ClusterShards, self.shards).topology,
+            patience,
+            self.incidents,
+            names=self._names,
+            deliver=self._deliver,
+            missed=self._missed,
+        )
 
     def _names(self) -> Iterable[str]:
         yield self._inbox
