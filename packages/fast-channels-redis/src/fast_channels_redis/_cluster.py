@@ -61,6 +61,11 @@ class NodeCommands(Commands):
         )
         self.took_over = False
 
+    def require_answer(self) -> None:
+        # It may have been replaced long before it is given up.
+        self._topology.hint()
+        super().require_answer()
+
     def is_ready(self) -> None:
         super().is_ready()
         self._changed()

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from redis.exceptions import AskError, RedisError
+from redis.exceptions import AskError, ClusterDownError, RedisError
 
 from fast_channels_redis._endpoint import Endpoint, ServerConnection
 
@@ -20,6 +20,9 @@ LAST_RETRY: Final = 0.25
 MOST_AT_ONCE: Final = 32
 """Messages after which those who get them have their turn. What has arrived is delivered without
 waiting, and channels that hold more than this must not fill up meanwhile."""
+
+_OF_OTHERS: Final = AskError, ClusterDownError
+"""What a node of a Cluster replies that is well itself: others are in charge, or are away."""
 
 _FAREWELL: Final = 1
 """Seconds for saying goodbye to a server that may be gone."""
@@ -154,7 +157,7 @@ class KeptConnection(ABC):
             if not first.done():
                 first.set_exception(_as_os_error(self.endpoint, reason))
                 return
-            if self._serves:
+            if self._serves and not isinstance(reason, ClusterDownError):
                 pause = FIRST_RETRY
             self._lost(reason)
             await asyncio.sleep(jittered(pause))
@@ -175,8 +178,7 @@ class KeptConnection(ABC):
 
     def _lost(self, error: Exception) -> None:
         self._serves = False
-        # A node of a Cluster that knows who is in charge now is not broken.
-        if not self._is_broken and not isinstance(error, AskError):
+        if not self._is_broken and not isinstance(error, _OF_OTHERS):
             self._is_broken = True
             is_expected = isinstance(error, OSError | RedisError)
             logger.warning(

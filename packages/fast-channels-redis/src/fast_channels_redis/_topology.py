@@ -19,6 +19,8 @@ _EVERY: Final = 30
 """Seconds between looks at the map when nothing points to a change."""
 _CALM: Final = 0.1
 """Seconds between looks at the map while many calls are sent elsewhere."""
+_SUSPICION: Final = 10
+"""Seconds to look for a node's successor after the last sign that it may be gone."""
 _ANSWER: Final = 2
 """Seconds for a node to tell the map, before the next one is asked."""
 
@@ -63,7 +65,8 @@ class Topology:
         """All that were well at the last look, replicas included."""
         self.change = asyncio.Event()
         """Set at the next look at the map, and another one then."""
-        self._suspects: set[Address] = set()
+        self._suspects: dict[Address, float] = {}
+        self._looked_at = 0.0
         self._watchers: list[Callable[[Moved], None]] = []
         self._hint = asyncio.Event()
         self._trusted: Address | None = None
@@ -114,18 +117,25 @@ class Topology:
             raise ConnectionError("the connection was closed")
         task.result()
 
+    async def has_moved(self, slot: int) -> bool:
+        """Whether a slot turns out to be another node's than the one that was asked just now."""
+        before = self._owners[slot]
+        if asyncio.get_running_loop().time() - self._looked_at > _CALM:
+            await self.refresh()
+        return self._owners[slot] != before
+
     def hint(self) -> None:
         """The map may be out of date."""
         self._hint.set()
 
     def suspect(self, address: Address) -> None:
         """A node may be gone: look at the map until it is, or is back."""
-        self._suspects.add(address)
+        self._suspects[address] = asyncio.get_running_loop().time()
         self._hint.set()
 
     def trust(self, address: Address) -> None:
         """A node is there."""
-        self._suspects.discard(address)
+        self._suspects.pop(address, None)
 
     def moved(self, error: MovedError, asked: Address) -> bool:
         """A node says that a slot is another's; whether that is all there is to know now."""
@@ -188,7 +198,7 @@ class Topology:
         """The nodes in the order in which their answers are likely to be right."""
         order = [] if self._trusted is None else [self._trusted]
         self._trusted = None
-        primaries, suspects = self._primaries, self._suspects
+        primaries, suspects = self._primaries, self._suspects.keys()
         for group in (primaries - suspects, self.nodes - primaries - suspects, suspects):
             order += random.sample(sorted(group), len(group))
         known = [self.server(address) for address in dict.fromkeys(order)]
@@ -197,7 +207,11 @@ class Topology:
     def _adopt(self, found: SlotMap) -> None:
         before, self._owners, self.nodes = self._owners, found.owners, found.nodes
         self._primaries = {owner for owner in found.owners if owner is not None}
-        self._suspects &= self._primaries
+        self._looked_at = asyncio.get_running_loop().time()
+        # Who is interested in a node raises the suspicion again and again.
+        for address, since in tuple(self._suspects.items()):
+            if address not in self._primaries or self._looked_at - since > _SUSPICION:
+                del self._suspects[address]
         moved = {
             slot: old
             for slot, (old, new) in enumerate(zip(before, found.owners, strict=True))

@@ -11,6 +11,7 @@ from fast_channels_redis._connection import RedisConnection
 from fast_channels_redis._layer import RedisLayer
 from fast_channels_redis._listeners import HostListeners, Listeners
 from fast_channels_redis._settings import Settings
+from fast_channels_redis._topology import slot_of
 
 __all__ = ["RedisPubSubChannelLayer"]
 
@@ -65,7 +66,10 @@ class _PubSubConnection(RedisConnection):
     async def send_to_node(self, node_id: str, data: bytes) -> bool:
         name = self._inbox_of(node_id)
         listeners: int = await self.shards.call(name, self._publish, name, data, again=False)
-        return listeners > 0
+        if listeners or not isinstance(self.shards, ClusterShards):
+            return listeners > 0
+        # A demoted primary takes messages and passes them on, and knows of no listeners.
+        return await self.shards.topology.has_moved(slot_of(name))
 
     def _inbox_of(self, node_id: str) -> str:
         return f"{self.settings.prefix}__node__{node_id}"
