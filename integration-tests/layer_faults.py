@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import pytest
 from redis_servers._binaries import chosen_names
 
-from fast_channels.exceptions import ChannelLayerUnavailable
+from fast_channels.exceptions import ChannelClosed, ChannelLayerUnavailable
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels_redis._layer import RedisLayer
 from fast_channels_redis.pubsub import RedisPubSubChannelLayer
@@ -37,7 +37,7 @@ async def layers_of_a_test() -> AsyncIterator[MakeLayer]:
     layers: list[RedisLayer] = []
 
     def make(kind: str, *hosts: str, **options: Any) -> RedisLayer:
-        layer = LAYERS[kind](list(hosts), **options)
+        layer = LAYERS[kind](list(hosts), **{"capacity": 10_000, **options})
         layers.append(layer)
         return layer
 
@@ -126,7 +126,10 @@ class Member:
 
     async def _receive(self) -> None:
         while True:
-            message = await self.mailbox.receive()
+            try:
+                message = await self.mailbox.receive()
+            except ChannelClosed:
+                return
             kind = message["type"]
             self.received.append("gap" if kind == "layer.gap" else (kind, message["number"]))
             self.times.append(asyncio.get_running_loop().time())

@@ -184,7 +184,7 @@ class KeptConnection(ABC):
             logger.warning(
                 "the connection to %s broke, trying again: %s",
                 self.endpoint.name,
-                error or type(error).__name__,
+                str(error) or type(error).__name__,
                 exc_info=None if is_expected else error,
             )
             self._incidents.add(self)

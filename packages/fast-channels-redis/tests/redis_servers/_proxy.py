@@ -103,6 +103,10 @@ class Proxy:
         """Accept connections and bytes, but pass nothing on until :meth:`heal`."""
         self._run(self._gate(not requests, not replies))
 
+    def strand(self) -> None:
+        """Pass on nothing of the connections that there are, ever; new ones work."""
+        self._run(self._strand())
+
     def heal(self) -> None:
         """Pass on what was held back, as TCP does when a network works again."""
         self._run(self._gate(True, True))
@@ -126,6 +130,11 @@ class Proxy:
     async def _gate(self, requests: bool, replies: bool) -> None:
         for event, is_open in ((self._requests, requests), (self._replies, replies)):
             event.set() if is_open else event.clear()
+
+    async def _strand(self) -> None:
+        await self._gate(False, False)
+        self._requests, self._replies = asyncio.Event(), asyncio.Event()
+        await self._gate(True, True)
 
     async def _accept(self) -> None:
         assert self._server is None, "it is listening"
