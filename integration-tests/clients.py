@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
@@ -83,6 +84,7 @@ class RawClient:
         self.tcp = server.tcp()
         self._protocol = ClientProtocol(parse_uri(f"ws://127.0.0.1:{server.port}{path}"))
         self._protocol.send_request(self._protocol.connect())
+        self._frames = deque[Frame]()
         self._write()
 
     def __enter__(self) -> Self:
@@ -95,16 +97,22 @@ class RawClient:
         while self._protocol.state is State.CONNECTING:
             self._read()
         assert self._protocol.state is State.OPEN
-        (response,) = self._protocol.events_received()
+        response, *frames = self._protocol.events_received()
         assert isinstance(response, Response)
+        for frame in frames:  # some servers send both in one piece
+            assert isinstance(frame, Frame)
+            self._frames.append(frame)
 
     def frames(self) -> Iterator[Frame]:
         """What comes from the server, frame by frame."""
         while True:
+            while self._frames:
+                yield self._frames.popleft()
             for event in self._protocol.events_received():
                 assert isinstance(event, Frame)
-                yield event
-            self._read()
+                self._frames.append(event)
+            if not self._frames:
+                self._read()
 
     def wait_for_ping(self) -> None:
         next(frame for frame in self.frames() if frame.opcode is Opcode.PING)

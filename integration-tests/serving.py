@@ -217,11 +217,11 @@ class Server:
         self.reports.close()
 
 
-def running(name: str, app: str, folder: Path, *options: str) -> Server:
+def running(name: str, app: str, folder: Path, *options: str, ready: str = "/control") -> Server:
     """A server of :data:`COMMANDS` with an application of ``apps/``."""
     port = free_port()
     command = [*COMMANDS[name].format(port=port).split(), *options, app]
-    return Server(command, port, folder)
+    return Server(command, port, folder, ready=ready)
 
 
 def one_disconnect(server: Server, client: str) -> int:

@@ -1,0 +1,1 @@
+"""A Django project with a layer of ours as its CHANNEL_LAYERS, beside `with_redis.py`."""
