@@ -37,7 +37,8 @@ async def layers_of_a_test() -> AsyncIterator[MakeLayer]:
     layers: list[RedisLayer] = []
 
     def make(kind: str, *hosts: str, **options: Any) -> RedisLayer:
-        layer = LAYERS[kind](list(hosts), **{"capacity": 10_000, **options})
+        options.setdefault("capacity", 10_000)
+        layer = LAYERS[kind](list(hosts), **options)
         layers.append(layer)
         return layer
 

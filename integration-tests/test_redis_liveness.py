@@ -1,7 +1,7 @@
 """Servers and links that fall silent without a word, and long silence in which nothing is wrong."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pytest
@@ -20,7 +20,7 @@ SENT = range(300)
 
 
 @contextmanager
-def silence(fault: str, server: RedisServer, proxy: Proxy) -> Iterator[None]:
+def silence(fault: str, server: RedisServer, proxy: Proxy) -> Generator[None]:
     if fault == "frozen":
         server.freeze()
     else:
