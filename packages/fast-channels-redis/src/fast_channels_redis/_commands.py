@@ -43,6 +43,12 @@ class Exchange:
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
 
+    @property
+    def server(self) -> tuple[str, int] | None:
+        """Its address; None for a Unix socket."""
+        connection = self._connection
+        return (connection.host, connection.port) if hasattr(connection, "host") else None
+
     async def run(self, *commands: Sequence[Argument]) -> list[Reply]:
         """Their replies, an error among them as a value."""
         await self._connection.send_packed_command([pack(tuple(each)) for each in commands])

@@ -1,12 +1,13 @@
-"""How to get a connection to one Redis server, or to the primary that Sentinel names."""
+"""How to get a connection to one Redis server."""
 
 import asyncio
+import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -14,17 +15,21 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fast_channels.exceptions import ChannelLayerRefused
 from fast_channels_redis._packing import pack
+from fast_channels_redis._probe import speaks_plainly, speaks_tls, tells_of_no_tls
 
 Reply: TypeAlias = Any
 """What redis-py makes of an answer: bytes, int, None, or lists of these."""
 
+E = TypeVar("E", bound=BaseException)
+
 LOWEST_VERSION = (6, 2)
 
-_LOOK_AGAIN: Final = 5
-"""Seconds between looks whether Sentinel still names the same primary."""
+_TLS_HASTE: Final = 1.0
+"""Seconds for the first TLS handshake, before it is looked whether there is TLS at all."""
 
 
 class ServerConnection(Protocol):
@@ -44,6 +49,9 @@ class ServerConnection(Protocol):
         self, command: bytes | list[bytes], check_health: bool = ...
     ) -> None: ...
     async def read_response(self, *, push_request: bool = ...) -> Reply: ...
+
+
+TryOut: TypeAlias = Callable[[ServerConnection], Awaitable[None]]
 
 
 class Endpoint(ABC):
@@ -94,6 +102,7 @@ class Server(Endpoint):
             "decode_responses": False,
         }
         self._in_cluster = in_cluster
+        self._has_worked = False
         self._class(**self._arguments)  # A wrong argument is a TypeError, now.
 
     @property
@@ -116,15 +125,35 @@ class Server(Endpoint):
         return Server(self._class, arguments, in_cluster=self._in_cluster)
 
     async def open(self) -> ServerConnection:
+        return await self.connect(self._inspect)
+
+    async def connect(self, try_out: TryOut | None = None) -> ServerConnection:
+        """A connection; :meth:`open` says what it raises. ``try_out``: what to do with it first."""
+        patience: float = self._arguments["socket_connect_timeout"]
+        if self._class is SSLConnection and not self._has_worked and patience > _TLS_HASTE:
+            # Redis may take the beginning of TLS for a command that is not complete.
+            try:
+                return await self._attempt(try_out, _TLS_HASTE)
+            except TimeoutError:
+                if await speaks_plainly(*self._address):
+                    raise self._without_tls() from None
+        return await self._attempt(try_out, patience)
+
+    async def _attempt(self, try_out: TryOut | None, patience: float) -> ServerConnection:
         connection = self._class(**self._arguments)
         try:
-            await connection.connect()
-            await self._inspect(connection)
+            async with asyncio.timeout(patience):
+                await connection.connect()
+                if try_out is not None:
+                    await try_out(connection)
         except BaseException as error:
             await connection.disconnect(nowait=True)
+            if isinstance(error, TimeoutError | RedisTimeoutError):
+                raise TimeoutError(f"{self.name} does not answer within {patience:g} s") from None
             if isinstance(error, RedisError):
-                raise self._explained(error) from error
+                raise await self._explained_at_first(error) from error
             raise
+        self._has_worked = True
         return connection
 
     async def _inspect(self, connection: ServerConnection) -> None:
@@ -156,13 +185,53 @@ class Server(Endpoint):
             # For a moment only, while a failover goes on.
             raise ConnectionError(f"{self.name} is a replica, which takes no writes")
 
-    def _explained(self, error: RedisError) -> OSError:
-        text = f"{self.name}: {error}"
+    def explained(self, error: RedisError) -> OSError:
+        """What redis-py raised, in terms of the layer's options."""
+        text = str(error) if self.name in str(error) else f"{self.name}: {error}"
         if isinstance(error, AuthenticationError | AuthorizationError):
             return ChannelLayerRefused(f"{text} (check the user name and the password)")
         if isinstance(error, ResponseError):
             return ChannelLayerRefused(f"{text} (the server refused the connection's options)")
+        of_tls = _cause(error, ssl.SSLError)
+        if isinstance(of_tls, ssl.SSLCertVerificationError):
+            return ChannelLayerRefused(
+                f"{self.name} has a certificate that is not accepted: {of_tls.verify_message} "
+                "(check ssl_ca_certs and the host's name)"
+            )
+        if of_tls is not None and tells_of_no_tls(of_tls):
+            return self._without_tls()
         return ConnectionError(text)
+
+    async def _explained_at_first(self, error: RedisError) -> OSError:
+        explained = self.explained(error)
+        if (
+            self._class is Connection
+            and not self._has_worked
+            and not isinstance(explained, ChannelLayerRefused)
+            and _cause(error, ConnectionRefusedError) is None
+            and await speaks_tls(*self._address)
+        ):
+            return ChannelLayerRefused(
+                f"{self.name} expects TLS: connect to it with rediss://, or with ssl=True"
+            )
+        return explained
+
+    def _without_tls(self) -> OSError:
+        return ChannelLayerRefused(
+            f"{self.name} does not speak TLS: connect to it with redis://, or without ssl=True"
+        )
+
+    @property
+    def _address(self) -> tuple[str, int]:
+        return self._arguments.get("host", "localhost"), int(self._arguments.get("port", 6379))
+
+
+def _cause(error: BaseException, kind: type[E]) -> E | None:
+    """Why an error was raised, if there is such a reason."""
+    reason: BaseException | None = error
+    while reason is not None and not isinstance(reason, kind):
+        reason = reason.__cause__ or reason.__context__
+    return reason
 
 
 async def _permitted(connection: ServerConnection) -> Reply:
@@ -177,88 +246,3 @@ def parse_info(text: bytes | None) -> dict[str, str]:
     """The facts in a reply to ``INFO``."""
     lines = (text or b"").decode(errors="replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
-
-
-class SentinelService(Endpoint):
-    """The primary of a service, as Sentinel tells it for every connection anew."""
-
-    def __init__(
-        self,
-        sentinels: Sequence[tuple[str, int]],
-        service_name: str,
-        sentinel_kwargs: Mapping[str, Any] | None,
-        server: Server,
-    ) -> None:
-        self._sentinels = list(sentinels)
-        self._service_name = service_name
-        self._server = server
-        self._options: dict[str, Any] = {
-            # A Sentinel that is down must not keep those from being asked that are up.
-            "socket_timeout": 1,
-            "socket_connect_timeout": 1,
-            "retry": Retry(NoBackoff(), 0),
-            **(sentinel_kwargs or {}),
-        }
-        self._last_known = ""
-
-    @property
-    def name(self) -> str:
-        return f"service {self._service_name!r}{self._last_known}"
-
-    async def open(self) -> ServerConnection:
-        host, port = await self._find_primary()
-        self._last_known = f" at {host}:{port}"
-        return await self._server.at(host, port).open()
-
-    async def moved(self, connection: ServerConnection) -> None:
-        # A primary that the Sentinels cannot reach does not know that it was replaced.
-        mine = connection.host, connection.port
-        while True:
-            await asyncio.sleep(_LOOK_AGAIN)
-            try:
-                if await self._find_primary() != mine:
-                    return
-            except OSError:
-                pass  # Better an old primary than none.
-
-    async def _find_primary(self) -> tuple[str, int]:
-        sentinel = Sentinel(self._sentinels, sentinel_kwargs=self._options)  # type: ignore[no-untyped-call, unused-ignore]  # in some releases of redis-py
-        try:
-            return cast(tuple[str, int], await sentinel.discover_master(self._service_name))
-        except MasterNotFoundError as error:
-            raise await self._explained(sentinel, error) from error
-        except RedisError as error:
-            raise ConnectionError(f"Sentinel at {self._addresses}: {error}") from error
-        finally:
-            for client in sentinel.sentinels:
-                await client.aclose()
-
-    async def _explained(self, sentinel: Sentinel, error: MasterNotFoundError) -> OSError:
-        """Tell an unknown service from one whose primary is down, and from no Sentinel at all."""
-        known: set[str] = set()
-        failures: list[str] = []
-        for client in sentinel.sentinels:
-            try:
-                known.update(map(str, await client.sentinel_masters()))
-            except AuthenticationError as failure:
-                return ChannelLayerRefused(
-                    f"Sentinel at {self._addresses}: {failure} (check sentinel_kwargs)"
-                )
-            except (RedisError, OSError) as failure:
-                failures.append(str(failure))
-        if self._service_name in known:
-            return ConnectionError(f"no primary for {self._service_name!r} at present: {error}")
-        if len(failures) == len(self._sentinels):
-            if all("unknown command" in failure.lower() for failure in failures):
-                return ChannelLayerRefused(
-                    f"{self._addresses} is not a Sentinel: pass its address in hosts instead"
-                )
-            return ConnectionError(f"no Sentinel at {self._addresses} answers: {failures[0]}")
-        return ChannelLayerRefused(
-            f"Sentinel at {self._addresses} knows no service {self._service_name!r}, "
-            f"it knows {', '.join(map(repr, sorted(known))) or 'none'}: check service_name"
-        )
-
-    @property
-    def _addresses(self) -> str:
-        return ", ".join(f"{host}:{port}" for host, port in self._sentinels)

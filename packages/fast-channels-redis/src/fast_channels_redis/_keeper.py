@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from redis.exceptions import AskError, ClusterDownError, RedisError
+from redis.exceptions import AskError, ClusterDownError, NoPermissionError, RedisError
 
+from fast_channels.exceptions import ChannelLayerRefused
 from fast_channels_redis._endpoint import Endpoint, ServerConnection
 
 logger = logging.getLogger("fast_channels_redis")
@@ -231,6 +232,8 @@ async def part_with(connection: ServerConnection) -> None:
 def _as_os_error(endpoint: Endpoint, error: Exception) -> Exception:
     if isinstance(error, TimeoutError) and not str(error):
         return TimeoutError(f"{endpoint.name} does not answer")
+    if isinstance(error, NoPermissionError):
+        return ChannelLayerRefused(f"{endpoint.name}: {error}")
     if isinstance(error, RedisError):
         return ConnectionError(f"{endpoint.name}: {error}")
     return error

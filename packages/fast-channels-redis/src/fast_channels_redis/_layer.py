@@ -9,7 +9,7 @@ from fast_channels.layers import BrokerChannelLayer
 from fast_channels.layers.base import ChannelCapacity
 from fast_channels.types import Message
 from fast_channels_redis._connection import RedisConnection
-from fast_channels_redis._options import Host, parse_hosts
+from fast_channels_redis._options import DEFAULT_CONNECT_TIMEOUT, Host, parse_hosts
 from fast_channels_redis._receiver import Item
 from fast_channels_redis._settings import Notice, Settings
 
@@ -125,6 +125,7 @@ class RedisLayer(BrokerChannelLayer):
             sentinel_kwargs=sentinel_kwargs,
             connection_kwargs=connection_kwargs,
             cluster=cluster,
+            connect_timeout=min(DEFAULT_CONNECT_TIMEOUT, send_timeout * 0.8),
         )
         if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise TypeError(f"prefix is {prefix!r}, expected a str")

@@ -10,13 +10,17 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 
-from fast_channels_redis._endpoint import Endpoint, SentinelService, Server, ServerConnection
+from fast_channels_redis._endpoint import Endpoint, Server, ServerConnection
+from fast_channels_redis._sentinel import SentinelService
 
 Host: TypeAlias = str | tuple[str, int] | Mapping[str, Any]
 """A URL, a host and a port, or the arguments of redis-py's connection, which may have
 ``address`` (a URL), or ``sentinels`` and ``master_name``."""
 
 DEFAULT_HOST = "redis://localhost:6379"
+
+DEFAULT_CONNECT_TIMEOUT = 4
+"""Seconds; less than the default of ``send_timeout``, which then can say what is wrong."""
 
 _CLUSTER = "redis+cluster://", "rediss+cluster://"
 _OF_POOLS = "max_connections", "timeout", "connection_class"
@@ -38,9 +42,13 @@ def parse_hosts(
     sentinel_kwargs: Mapping[str, Any] | None,
     connection_kwargs: Mapping[str, Any] | None,
     cluster: bool,
+    connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
 ) -> list[Endpoint] | ClusterSeeds:
-    """Raises :class:`ValueError` or :class:`TypeError` with one sentence for what is wrong."""
-    common = dict(connection_kwargs or {})
+    """Raises :class:`ValueError` or :class:`TypeError` with one sentence for what is wrong.
+
+    ``connect_timeout``: seconds for making a connection, unless the options say otherwise.
+    """
+    common = {"socket_connect_timeout": connect_timeout, **(connection_kwargs or {})}
     if (sentinels is None) != (service_name is None):
         raise ValueError("sentinels and service_name go together: pass both or neither")
     if sentinels is not None and service_name is not None:
@@ -70,10 +78,20 @@ def _endpoint(entry: Host, common: Mapping[str, Any], *, in_cluster: bool = Fals
         return _server(entry, common, in_cluster)
     if isinstance(entry, Mapping):
         return _from_mapping(entry, common, in_cluster)
-    if isinstance(entry, tuple | list) and len(entry) == 2:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-        host, port = entry
-        return _server(None, {**common, "host": host, "port": port}, in_cluster)
-    raise ValueError(f"a host is {entry!r}, expected a URL, a pair (host, port) or a dict")
+    host, port = _pair(entry, "a host has to be a URL, a pair (host, port) or a dict")
+    return _server(None, {**common, "host": host, "port": port}, in_cluster)
+
+
+def _pair(entry: object, expected: str) -> tuple[str, int]:
+    """Raises :class:`ValueError` that does not quote what was given: it may be a password."""
+    if isinstance(entry, tuple | list):
+        parts = cast(Sequence[object], entry)
+        if len(parts) == 2 and isinstance(parts[0], str):
+            try:
+                return parts[0], int(cast(Any, parts[1]))
+            except (TypeError, ValueError):
+                pass
+    raise ValueError(expected)
 
 
 def _from_mapping(
@@ -97,15 +115,17 @@ def _service(
     sentinel_kwargs: Mapping[str, Any] | None,
     options: Mapping[str, Any],
 ) -> SentinelService:
-    try:
-        addresses = [(str(host), int(port)) for host, port in sentinels]
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"sentinels is {sentinels!r}, expected a list of pairs (host, port)"
-        ) from None
-    if not addresses:
-        raise ValueError("sentinels is empty, expected a list of pairs (host, port)")
-    return SentinelService(addresses, service_name, sentinel_kwargs, _server(None, options))
+    expected = "sentinels has to be a list of pairs (host, port), with one or more of them"
+    if isinstance(sentinels, str | bytes) or not sentinels:
+        raise ValueError(expected)
+    return SentinelService(
+        [
+            _server(None, {**(sentinel_kwargs or {}), "host": host, "port": port})
+            for host, port in (_pair(each, expected) for each in sentinels)
+        ],
+        service_name,
+        _server(None, options),
+    )
 
 
 def _server(url: str | None, options: Mapping[str, Any], in_cluster: bool = False) -> Server:
@@ -117,8 +137,12 @@ def _server(url: str | None, options: Mapping[str, Any], in_cluster: bool = Fals
         try:
             pool: Any = ConnectionPool.from_url(plain, **arguments)  # pyright: ignore[reportUnknownMemberType]  # redis-py leaves its keywords untyped
         except ValueError as error:
-            # Not the URL itself: it may have a password in it.
-            raise ValueError(f"a host is a URL that cannot be used: {error}") from None
+            # Not the URL itself: it may have a password in it. Nor what urllib says of a port,
+            # which is a part of the password if that has a slash in it.
+            why = str(error)
+            if "Port" in why:
+                why = "its port is not a number (a / in a password is written %2F)"
+            raise ValueError(f"a host is a URL that cannot be used: {why}") from None
         connection_class, arguments = pool.connection_class, pool.connection_kwargs
     for name in _OF_POOLS:
         arguments.pop(name, None)

@@ -59,6 +59,7 @@ class QueueConnection(RedisConnection):
         self._untrimmed = 0
         # The first entry of the inbox, which is another one when Redis has lost its data.
         self._first_id = b""
+        self._primary: tuple[str, int] | None = None
         self._has_lost = False
         self._recovering: asyncio.Task[None] | None = None
         self._rolled_at = 0.0
@@ -106,6 +107,8 @@ class QueueConnection(RedisConnection):
         """Register before any call that waited is sent: it may be a message for this node."""
         await super().prepare(exchange, owns, took_over)
         self._reaps_from = self.node.loop.time() + self.settings.lease
+        if owns(self._inbox_key):
+            self._note_primary(exchange.server)
         if self._inbox is None:
             return
         if owns(self._inbox_key):
@@ -163,9 +166,19 @@ class QueueConnection(RedisConnection):
         if first_id != self._first_id:
             self._first_id = first_id
             logger.warning("Redis lost the inbox of this process, which may have missed messages")
-            self._has_lost = True
-            if self._recovering is None or self._recovering.done():
-                self._recovering = self.node.run(self._recover())
+            self._recover_soon()
+
+    def _note_primary(self, primary: tuple[str, int] | None) -> None:
+        """Replication is asynchronous: what the last primary had accepted, the next may lack."""
+        before, self._primary = self._primary, primary
+        if before not in (None, primary):
+            logger.warning("another server has taken over, and may lack the last messages")
+            self._recover_soon()
+
+    def _recover_soon(self) -> None:
+        self._has_lost = True
+        if self._recovering is None or self._recovering.done():
+            self._recovering = self.node.run(self._recover())
 
     async def _recover(self) -> None:
         while self._has_lost:
