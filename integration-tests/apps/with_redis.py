@@ -3,24 +3,15 @@
 Its clients have the manners of those of `django_project`.
 """
 
-import importlib
-import json
 import os
 from typing import Any
 
+import redis_layer as redis_layer  # registers it
 from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
 from fast_channels.consumer import AsyncJsonWebsocketConsumer
-from fast_channels.layers import (
-    channel_layers_lifespan,
-    get_channel_layer,
-    register_channel_layer,
-)
-
-module, _, name = os.environ["LAYER"].rpartition(".")
-layer_class = getattr(importlib.import_module(module), name)
-register_channel_layer("default", layer_class(**json.loads(os.environ["LAYER_CONFIG"])))
+from fast_channels.layers import channel_layers_lifespan, get_channel_layer
 
 
 class Room(AsyncJsonWebsocketConsumer):
