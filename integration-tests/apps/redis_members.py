@@ -1,4 +1,4 @@
-"""A process with many members: ``redis_members.py KIND URL LEASE COUNT`` prints a channel's name."""
+"""A process of many members: ``redis_members.py KIND URL LEASE COUNT``; prints a channel's name."""
 
 import asyncio
 import sys

@@ -167,11 +167,12 @@ class KeptConnection(ABC):
     async def _open_and_serve(self) -> None:
         async with asyncio.timeout(self.patience):
             connection = await self.endpoint.open()
+        writer = _writer_of(connection)
         try:
             self.heard()
             await until_one_ends(self.serve(connection), self._until_moved(connection))
         finally:
-            await part_with(connection)
+            await part_with(connection, writer)
 
     async def _until_moved(self, connection: ServerConnection) -> None:
         await self.endpoint.moved(connection)
@@ -211,9 +212,18 @@ async def until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
             raise result
 
 
-async def part_with(connection: ServerConnection) -> None:
-    """Close it, also if its server is gone. Does not raise."""
-    writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
+def _writer_of(connection: ServerConnection) -> asyncio.StreamWriter | None:
+    return getattr(connection, "_writer", None)
+
+
+async def part_with(
+    connection: ServerConnection, writer: asyncio.StreamWriter | None = None
+) -> None:
+    """Close it, also if its server is gone. Does not raise.
+
+    ``writer``: the connection's, which forgets it when a call on it is cancelled.
+    """
+    writer = writer or _writer_of(connection)
     try:
         if writer is not None:
             # Not close(): that waits until a server, which may be frozen, has read it all.
