@@ -2,13 +2,13 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import AskError, RedisError
 
-from fast_channels.exceptions import ChannelFull, ChannelLayerUnavailable
+from fast_channels.exceptions import ChannelFull
 from fast_channels.layers.broker import Node
 from fast_channels.statistics import statistics
 from fast_channels_redis._commands import Commands, Exchange
@@ -17,6 +17,7 @@ from fast_channels_redis._endpoint import Reply
 from fast_channels_redis._inbox import Inbox
 from fast_channels_redis._keeper import LAST_RETRY, logger
 from fast_channels_redis._packing import Argument
+from fast_channels_redis._replicas import Replicas
 from fast_channels_redis._scripts import Script
 from fast_channels_redis._settings import Settings
 from fast_channels_redis._shards import Owns
@@ -59,6 +60,7 @@ class QueueConnection(RedisConnection):
         self._untrimmed = 0
         # The first entry of the inbox, which is another one when Redis has lost its data.
         self._first_id = b""
+        self._replicas = Replicas(node, self.shards, settings)
         self._primary: tuple[str, int] | None = None
         self._has_lost = False
         self._recovering: asyncio.Task[None] | None = None
@@ -295,9 +297,7 @@ class QueueConnection(RedisConnection):
         key = self._members_of(group)
         blob = self._stamps.group(group, data)
         if self.shards.is_single:
-            full: int = await self._confirmed(
-                key, self.shards.run(_GROUP_SEND, key, self._inbox_prefix, blob, MOST_WAITING)
-            )
+            full = await self._run(_GROUP_SEND, key, self._inbox_prefix, blob, MOST_WAITING)
         else:
             full = await self._publish_to_each(key, blob)
         if full:
@@ -325,24 +325,13 @@ class QueueConnection(RedisConnection):
         return sum(outcome < 0 for outcome in outcomes)
 
     async def _deliver(self, node_id: str, blob: bytes) -> int:
-        inbox = self._inbox_prefix + node_id
-        return int(await self._confirmed(inbox, self.shards.run(_SEND, inbox, blob, MOST_WAITING)))
+        return await self._run(_SEND, self._inbox_prefix + node_id, blob, MOST_WAITING)
 
-    async def _confirmed(self, key: str, sending: Coroutine[Any, Any, Reply]) -> int:
-        """What the command returns, once as many replicas have it as the layer asks for."""
-        wanted = self.settings.wait_replicas
-        if not wanted:
-            return int(await sending)
-        # Other commands wait behind this one, so not for ever.
-        patience = min(self.settings.send_timeout, self.settings.patience) / 2
-        wait = self.shards.call(key, "WAIT", wanted, int(patience * 1000))
-        outcome, replicas = await asyncio.gather(sending, wait)
-        if replicas < wanted:
-            raise ChannelLayerUnavailable(
-                f"{replicas} of {wanted} replicas confirmed the message within {patience:g} s; "
-                "it may be delivered nevertheless"
-            )
-        return int(outcome)
+    async def _run(self, script: Script, key: str, *arguments: Argument) -> int:
+        """Once as many replicas have it as the layer asks for."""
+        if not self.settings.wait_replicas:
+            return int(await self.shards.run(script, key, *arguments))
+        return await self._replicas.confirmed(key, lambda: self.shards.run(script, key, *arguments))
 
     def _members_of(self, group: str) -> str:
         return f"{self.settings.prefix}:members:{group}"
