@@ -5,14 +5,12 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from redis.exceptions import ResponseError
-
 from fast_channels.exceptions import MessageDecodeError
 from fast_channels.layers.broker import Node
 from fast_channels.statistics import statistics
-from fast_channels_redis._commands import Exchange
 from fast_channels_redis._endpoint import Endpoint, Reply, ServerConnection
 from fast_channels_redis._keeper import MOST_AT_ONCE, Incidents, KeptConnection
+from fast_channels_redis._packing import pack
 from fast_channels_redis._receiver import entries_of
 from fast_channels_redis._wire import Duplicates, parse
 
@@ -64,32 +62,33 @@ class Inbox(KeptConnection):
         """Nobody waits for anything."""
 
     async def serve(self, connection: ServerConnection) -> None:
-        exchange = Exchange(connection)
         block = self.patience / 2
+        ms = max(int(block * 1000), 1)
+        command = ("XREAD", "COUNT", _MOST, "BLOCK", ms, "STREAMS", self._key)
         self.is_ready()
         while True:
             async with asyncio.timeout(block + self.patience):
-                (reply,) = await exchange.run(
-                    (
-                        *("XREAD", "COUNT", _MOST, "BLOCK", max(int(block * 1000), 1)),
-                        *("STREAMS", self._key, self.last_id),
-                    )
+                await connection.send_packed_command(
+                    [pack((*command, self.last_id))], check_health=False
                 )
-            if isinstance(reply, ResponseError):
-                raise reply
+                reply = await connection.read_response()
             if reply:
                 await self._take(reply)
 
     async def _take(self, reply: Reply) -> None:
         entries = entries_of(reply)
         now = asyncio.get_running_loop().time() + self._clock
+        at, age = b"", 0.0
         for count, (entry_id, fields) in enumerate(entries, 1):
             # First: what follows may be cut short, and must not be delivered again.
             last_id, self.last_id = self.last_id, entry_id
             blob = fields[1]
             if not blob and last_id != b"0-0":
                 self._was_made(entry_id)
-            self._deliver(blob, max(0.0, now - int(entry_id.partition(b"-")[0]) / 1000))
+            if entry_id[:13] != at:
+                at = entry_id[:13]
+                age = max(0.0, now - int(entry_id.partition(b"-")[0]) / 1000)
+            self._deliver(blob, age)
             if not count % MOST_AT_ONCE:
                 await asyncio.sleep(0)
         self._has_read(len(entries))

@@ -45,15 +45,16 @@ class MessageCodec:
         self._check_size(size if self._encrypted is None else self._encrypted.encrypted_size(size))
         return Envelope(payload, self._decode_known, time.monotonic() + self._expiry, message)
 
-    def arrived(self, data: bytes, age: float = 0) -> Envelope:
-        """An envelope for bytes from a broker, sent ``age`` seconds ago.
+    def arrived(self, data: bytes, age: float = 0, *, for_one: bool = False) -> Envelope:
+        """An envelope for bytes from a broker, sent ``age`` seconds ago; ``for_one`` receiver.
 
         Raises :class:`MessageDecodeError` here, once, instead of at every receiver.
         """
         payload = data if self._encrypted is None else self._encrypted.decrypt(data)
         message = self._plain.decode(payload)
         expires_at = time.monotonic() + self._expiry - age
-        return Envelope(payload, self._decode_known, expires_at, message)
+        spare = message if for_one else None
+        return Envelope(payload, self._decode_known, expires_at, message, spare)
 
     def notice(self, message: Mapping[str, Any]) -> Envelope:
         """An envelope of the layer's own, which is never too large nor too old."""

@@ -199,9 +199,29 @@ def deliver(
     envelope: Envelope, mailboxes: Iterable[Mailbox], loop: asyncio.AbstractEventLoop
 ) -> list[Mailbox]:
     """Both steps of a :class:`Delivery`, where no other thread is concerned."""
-    delivery = Delivery(envelope, loop)
-    refused = delivery.put(mailboxes)
-    delivery.finish()
+    if envelope.frame is not None:
+        delivery = Delivery(envelope, loop)
+        refused = delivery.put(mailboxes)
+        delivery.finish()
+        return refused
+    # The same without what concerns frames: this loop is what a fan-out costs.
+    refused, waiting = list[Mailbox](), list[Mailbox]()
+    for mailbox in mailboxes:
+        items = mailbox.items
+        if len(items) < mailbox.limit:
+            items.append(envelope)
+        elif not mailbox.put(envelope):
+            refused.append(mailbox)
+            continue
+        if mailbox.waiters:
+            waiting.append(mailbox)
+    for mailbox in waiting:
+        waiter = mailbox.waiters[0]
+        if waiter.done() or waiter.get_loop() is not loop:
+            mailbox.notify(loop)
+        else:
+            mailbox.waiters.pop(0)
+            waiter.set_result(None)
     return refused
 
 

@@ -27,7 +27,7 @@ class Envelope:
     them, and nobody may change it.
     """
 
-    __slots__ = ("_decode", "_payload", "_plain", "expires_at", "frame")
+    __slots__ = ("_decode", "_payload", "_plain", "_spare", "expires_at", "frame")
 
     def __init__(
         self,
@@ -35,17 +35,22 @@ class Envelope:
         decode: Callable[[bytes], Message],
         expires_at: float,
         message: Mapping[str, Any],
+        spare: Message | None = None,
     ) -> None:
-        """``payload`` decodes to ``message``, which belongs to somebody else."""
+        """``payload`` decodes to ``message``, which belongs to somebody else. ``spare``: one that
+        belongs to nobody, for the first receiver; worthwhile if there is only one."""
         self._payload = payload
         self._decode = decode
         self.expires_at: float = expires_at
         """On the clock of ``time.monotonic()``, seconds."""
         # A message without containers needs no decoding: a copy is another message.
-        is_flat = _IMMUTABLE.issuperset(map(type, message.values())) and _ALL_STR(
-            map(type, message)
+        is_flat = (
+            spare is None
+            and _IMMUTABLE.issuperset(map(type, message.values()))
+            and _ALL_STR(map(type, message))
         )
         self._plain = dict(message) if is_flat else None
+        self._spare = spare
         self.frame: Event | None = None
         """The ASGI event to write, if the message is one and nothing else."""
         if message["type"] == "websocket.send":
@@ -53,7 +58,10 @@ class Envelope:
 
     def open(self) -> Message:
         """A message for one receiver."""
-        return self._decode(self._payload) if self._plain is None else self._plain.copy()
+        if self._plain is not None:
+            return self._plain.copy()
+        message, self._spare = self._spare, None
+        return self._decode(self._payload) if message is None else message
 
 
 def as_frame(message: Message) -> Event | None:
@@ -154,12 +162,15 @@ class Mailbox:
         except ValueError:
             pass  # It was woken, or another thread was quicker.
 
-    async def wait(self, *, again: bool = False) -> None:
+    async def wait(
+        self, *, again: bool = False, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         """Return when there may be something to take.
 
         ``again``: the caller was woken for a message that it did not get, so it is the first.
+        ``loop``: the running one, if the caller knows it; asking costs a system call on 3.11.
         """
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = (loop or asyncio.get_running_loop()).create_future()
         self.waiters.insert(0 if again else len(self.waiters), waiter)
         # A sender of another thread may have come before the waiter was to be seen.
         if self.items or self.closed:
@@ -174,11 +185,12 @@ class Mailbox:
                 self.notify(asyncio.get_running_loop())
             raise
 
-    async def receive(self) -> Message:
+    async def receive(self, loop: asyncio.AbstractEventLoop | None = None) -> Message:
         """The next message that has not expired, waiting for it.
 
         A message leaves the mailbox only when the caller is sure to have it: cancelling loses
-        none. Raises :class:`ChannelClosed` when the channel is closed meanwhile.
+        none. Raises :class:`ChannelClosed` when the channel is closed meanwhile. ``loop``: the
+        running one, if the caller knows it.
         """
         items = self.items
         waited = False
@@ -190,7 +202,7 @@ class Mailbox:
                     return message
             if self.closed:
                 raise ChannelClosed(self.name)
-            await self.wait(again=waited)
+            await self.wait(again=waited, loop=loop)
             waited = True
 
     def clear(self) -> None:

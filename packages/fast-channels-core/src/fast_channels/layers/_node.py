@@ -98,7 +98,10 @@ class Node:
     def deliver_to_group(self, group: str, data: bytes, *, age: float = 0) -> None:
         """Bytes came for a group, sent ``age`` seconds ago. Unknown groups cost nothing."""
         members = self.table.members(group)
-        if members and (envelope := self.unseal(data, age)) is not None:
+        if not members:
+            return
+        envelope = self.unseal(data, age, for_one=len(members) == 1)
+        if envelope is not None:
             for mailbox in deliver(envelope, members, self.loop):
                 count_refused(mailbox, group)
 
@@ -295,10 +298,10 @@ class Node:
         task.add_done_callback(_log_failure)
         return task
 
-    def unseal(self, data: bytes, age: float = 0) -> Envelope | None:
+    def unseal(self, data: bytes, age: float = 0, *, for_one: bool = False) -> Envelope | None:
         """The message in bytes from the broker; None, and counted, if there is none."""
         try:
-            return self.codec.arrived(data, age)
+            return self.codec.arrived(data, age, for_one=for_one)
         except MessageDecodeError as error:
             why = str(error)
         except Exception as error:
@@ -315,7 +318,7 @@ class Node:
                 if mailbox is None:
                     count_gone(channel)
                     return
-                envelope = self.unseal(data, age)
+                envelope = self.unseal(data, age, for_one=True)
                 if envelope is not None and deliver(envelope, (mailbox,), self.loop):
                     statistics.count("event.full", f"{channel!r} is full and missed a message")
             # In the order of their arrival: both begin in the loop's next round, or both at once.

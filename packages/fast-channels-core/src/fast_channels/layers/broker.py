@@ -192,13 +192,14 @@ class BrokerChannelLayer(BaseChannelLayer, DeliversLocally):
             raise channel_full(channel)
 
     async def receive(self, channel: str) -> Message:
+        here = self._nodes.get(loop := asyncio.get_running_loop())
+        if here is not None and isinstance(channel, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            mailbox = here.table.channels.get(channel)
+            if mailbox is not None:
+                return await mailbox.receive(loop)
         require_channel_name(channel)
         if is_specific(channel):
-            node = self._nodes.get(asyncio.get_running_loop())
-            mailbox = None if node is None else node.table.channels.get(channel)
-            if mailbox is None:
-                raise ChannelClosed(channel)
-            return await mailbox.receive()
+            raise ChannelClosed(channel)
         node = self._own_node()
 
         async def pull() -> tuple[bytes, float]:
