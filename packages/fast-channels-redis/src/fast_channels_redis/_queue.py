@@ -11,6 +11,7 @@ from redis.exceptions import AskError, RedisError
 from fast_channels.exceptions import ChannelFull
 from fast_channels.layers.broker import Node
 from fast_channels.statistics import statistics
+from fast_channels_redis._batches import Batches
 from fast_channels_redis._commands import Commands, Exchange
 from fast_channels_redis._connection import RedisConnection
 from fast_channels_redis._endpoint import Reply
@@ -53,6 +54,7 @@ class QueueConnection(RedisConnection):
         self._lease_ms: Final = int(settings.lease * 1000)
         self._life_ms: Final = self._lease_ms * _LEASES_KEPT
         self._stamps = Stamps(node.id)
+        self._batches = Batches(node, self._publish_at_once)
         self._inbox: Inbox | None = None
         self._hearts: list[asyncio.Task[None]] = []
         self._joined: set[str] = set()
@@ -294,14 +296,20 @@ class QueueConnection(RedisConnection):
         await self.shards.call(key, "SREM", key, self.node.id)
 
     async def publish(self, group: str, data: bytes) -> None:
-        key = self._members_of(group)
         blob = self._stamps.group(group, data)
         if self.shards.is_single:
-            full = await self._run(_GROUP_SEND, key, self._inbox_prefix, blob, MOST_WAITING)
+            await self._batches.send(group, blob)
         else:
-            full = await self._publish_to_each(key, blob)
-        if full:
-            statistics.count("event.full", f"{full} processes of {group!r} do not read any more")
+            self._count_full(group, await self._publish_to_each(self._members_of(group), blob))
+
+    async def _publish_at_once(self, group: str, blobs: Sequence[bytes]) -> None:
+        key = self._members_of(group)
+        arguments: tuple[Argument, ...] = (self._inbox_prefix, MOST_WAITING, *blobs)
+        self._count_full(group, await self._run(_GROUP_SEND, key, *arguments))
+
+    def _count_full(self, group: str, processes: int) -> None:
+        if processes:
+            statistics.count("event.full", f"{processes} processes in {group!r} read no more")
 
     async def send_to_node(self, node_id: str, data: bytes) -> bool:
         outcome = await self._deliver(node_id, self._stamps.parcel(data))
