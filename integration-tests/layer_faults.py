@@ -117,8 +117,15 @@ class Member:
         """Wait until all of them are there."""
         await self.until(lambda: set(items) <= set(self.received), f"{items} came")
 
-    async def has_one_of(self, *items: tuple[str, int] | str) -> None:
-        await self.until(lambda: set(items) & set(self.received), f"one of {items} came")
+    async def has_any_since(self, numbers: dict[str, int]) -> None:
+        """Wait for a message with such a number of its sender, or a later one."""
+
+        def came() -> bool:
+            return any(
+                number >= numbers[name] for name, own in self.numbers.items() for number in own
+            )
+
+        await self.until(came, f"any since {numbers} came")
 
     async def stop(self) -> None:
         if self._task is not None:

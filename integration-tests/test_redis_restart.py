@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from layer_faults import MakeLayer, Member, Sender, on_one_server
-from redis_servers import RedisServer
+from layer_faults import MakeLayer, Member, Sender, eventually, on_one_server
+from redis_servers import Proxy, RedisServer
 from redis_servers.fixtures import ServerFactory
 
 from fast_channels_redis._layer import RedisLayer
@@ -62,10 +62,8 @@ async def outage(
     back_at = loop.time()
     begun = {sender.name: sender.begun for sender in scene.senders}
     for member in scene.members:
-        # The last one begun may be waiting for Redis; if not, it was lost.
-        await member.has_one_of(
-            *((name, number + step) for name, number in begun.items() for step in (-1, 0, 1))
-        )
+        # The last one begun may be waiting for Redis.
+        await member.has_any_since({name: number - 1 for name, number in begun.items()})
     recovered = max(member.times[-1] for member in scene.members) - back_at
     since = dict.fromkeys(begun, 0) if keeps_all else await scene.gaps()
     await scene.finish()
@@ -149,3 +147,71 @@ async def test_one_of_three_servers_is_emptied(
             assert member.gaps == 1
             await member.stop()
             await layer.close_channel(member.name)
+
+
+@on_one_server
+async def test_each_of_three_servers_is_away_for_longer_than_a_lease(
+    own_server: ServerFactory, make_layer: MakeLayer
+) -> None:
+    """With its data kept nothing is lost, and nobody expelled: not by those who reach the rest."""
+    servers = [own_server(appendonly=True) for _ in range(3)]
+    urls = [server.url for server in servers]
+    layers = [make_layer("queue", *urls, lease=0.5, send_timeout=30) for _ in range(3)]
+    groups = GROUPS[:6]
+    members = [await Member().join(layer, *groups) for layer in layers]
+    senders = [Sender(layers[n % 3], group, group) for n, group in enumerate(groups)]
+    for server in servers:
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(1.5)
+        await asyncio.to_thread(server.restart)
+        begun = {sender.name: sender.begun + 1 for sender in senders}
+        for member in members:
+            await member.has(*begun.items())
+    for sender in senders:
+        await sender.finish()
+        for member in members:
+            await member.has((sender.name, sender.accepted[-1]))
+            sender.check(member.numbers[sender.name])
+    for member in members:
+        assert member.gaps == 0
+        await member.stop()
+
+
+@on_one_server
+async def test_lost_data_is_noticed_though_the_reply_that_tells_of_it_is_lost(
+    own_server: ServerFactory, make_layer: MakeLayer
+) -> None:
+    server = own_server()
+    with Proxy(server.address) as proxy:
+        layer, other = make_layer("queue", proxy.url), make_layer("queue", server.url)
+        member = await Member().join(layer, "room")
+        proxy.blackhole(requests=False)
+        await asyncio.to_thread(server.execute, "FLUSHALL")
+        inbox = "asgi:inbox:" + member.name.partition("!")[0].rpartition(".")[2]
+        await eventually(lambda: server.execute("EXISTS", inbox), "the inbox was made anew")
+        proxy.cut()
+        proxy.heal()
+        await member.has("gap")
+        await other.group_send("room", {"type": "m", "number": 1})
+        await member.has(("m", 1))
+        assert member.received == ["gap", ("m", 1)]
+        await member.stop()
+
+
+@on_one_server
+async def test_only_those_are_told_whose_group_was_lost(
+    own_server: ServerFactory, make_layer: MakeLayer
+) -> None:
+    server = own_server()
+    layer, other = (make_layer("queue", server.url) for _ in range(2))
+    lost, kept = await Member().join(layer, "lost"), await Member().join(layer, "kept")
+    await asyncio.to_thread(server.execute, "DEL", "asgi:members:lost")
+    await asyncio.to_thread(server.execute, "CLIENT", "KILL", "TYPE", "normal")
+    await lost.has("gap")
+    for group in ("lost", "kept"):
+        await other.group_send(group, {"type": group, "number": 1})
+    await lost.has(("lost", 1))
+    await kept.has(("kept", 1))
+    assert (lost.gaps, kept.gaps) == (1, 0)
+    for member in (lost, kept):
+        await member.stop()

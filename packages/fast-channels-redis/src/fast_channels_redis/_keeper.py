@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import random
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, Final
 
 from redis.exceptions import AskError, ClusterDownError, NoPermissionError, RedisError
@@ -25,6 +27,7 @@ waiting, and channels that hold more than this must not fill up meanwhile."""
 _OF_OTHERS: Final = AskError, ClusterDownError
 """What a node of a Cluster replies that is well itself: others are in charge, or are away."""
 
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 _FAREWELL: Final = 1
 """Seconds for saying goodbye to a server that may be gone."""
 
@@ -226,8 +229,12 @@ async def part_with(
     writer = writer or _writer_of(connection)
     try:
         if writer is not None:
-            # Not close(): that waits until a server, which may be frozen, has read it all.
-            writer.transport.abort()
+            # Not close(): that waits until a server, which may be frozen, has read it all. Nor may
+            # the system send the rest later, behind what goes out on the next connection.
+            try:
+                writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+            finally:
+                writer.transport.abort()
             async with asyncio.timeout(_FAREWELL):
                 await writer.wait_closed()
     except OSError:
