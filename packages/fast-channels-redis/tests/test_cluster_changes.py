@@ -12,7 +12,7 @@ from cluster_traffic import (
     kill,
     traffic,
 )
-from redis_layers import AnyLayer, LayerFactory, member, receive, soon
+from redis_layers import AnyLayer, LayerFactory, member, nothing_waits, receive, soon
 from redis_servers import Cluster, slot_of
 
 from fast_channels.exceptions import ChannelLayerUnavailable
@@ -178,6 +178,27 @@ async def test_a_member_that_no_replica_got(
         await flow.goes_on()
         await flow.told_of_gap()
     check(flow, receiver, gaps=1)
+
+
+@pytest.mark.parametrize("layer_class", [RedisChannelLayer], ids=["queue"])
+async def test_the_next_primary_confirms_nothing_for_the_last(
+    receiver: AnyLayer, redis_cluster: Cluster, connect_layer: LayerFactory
+) -> None:
+    sender = connect_layer([redis_cluster.url], wait_replicas=1, send_timeout=30)
+    channel, inbox = await receiver.new_channel(), await inbox_of(receiver)
+    await sender.send(channel, {"type": "first"})
+    cut_replication(redis_cluster, inbox)
+    sending = asyncio.create_task(sender.send(channel, {"type": "second"}))
+    assert [message["type"] for message in await receive(receiver, channel, 2)] == [
+        "first",
+        "second",
+    ]
+    await kill(redis_cluster, inbox)
+    # It has no replica, and it had not got the message: it was sent to it once more.
+    with pytest.raises(ChannelLayerUnavailable, match="0 of 1 replicas confirmed"):
+        await sending
+    assert redis_cluster.node_for(inbox).execute("XLEN", inbox) >= 1
+    await nothing_waits(receiver, receiver, channel)
 
 
 async def test_a_general_channel_moves_with_what_waits_in_it(

@@ -1,7 +1,7 @@
 """The servers of a Redis Cluster."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from itertools import count
 from typing import Any, Final, TypeAlias
 
@@ -138,6 +138,9 @@ class ClusterShards(Shards):
                 script, (key,), *arguments, again=again, asking=asking
             ),
         )
+
+    def place_of(self, key: str) -> Hashable:
+        return self.topology.owner_of(slot_of(key))
 
     def everywhere(self) -> Sequence[Commands]:
         return list(self._commands.values())

@@ -8,30 +8,21 @@ from typing import Final
 
 from redis.exceptions import AskError, RedisError
 
-from fast_channels.exceptions import ChannelFull
 from fast_channels.layers.broker import Node
-from fast_channels.statistics import statistics
-from fast_channels_redis._batches import Batches
 from fast_channels_redis._commands import Commands, Exchange
 from fast_channels_redis._connection import RedisConnection
 from fast_channels_redis._endpoint import Reply
 from fast_channels_redis._inbox import Inbox
 from fast_channels_redis._keeper import LAST_RETRY, logger
+from fast_channels_redis._outbox import Outbox
 from fast_channels_redis._packing import Argument
-from fast_channels_redis._replicas import Replicas
 from fast_channels_redis._scripts import Script
 from fast_channels_redis._settings import Settings
 from fast_channels_redis._shards import Owns
-from fast_channels_redis._wire import Stamps
-
-MOST_WAITING: Final = 100_000
-"""Messages in the inbox of a node that does not read them, before more are refused."""
 
 _HEARTBEAT: Final = Script("heartbeat")
 _ROLL_CALL: Final = Script("roll_call")
 _STRIKE_OFF: Final = Script("strike_off")
-_SEND: Final = Script("send")
-_GROUP_SEND: Final = Script("group_send")
 
 _BEAT: Final = 0.5
 """Seconds between heartbeats, which notice within that time that Redis lost its data."""
@@ -44,7 +35,7 @@ _BATCH: Final = 500
 
 
 class QueueConnection(RedisConnection):
-    scripts = (_HEARTBEAT, _ROLL_CALL, _STRIKE_OFF, _SEND, _GROUP_SEND)
+    scripts = (_HEARTBEAT, _ROLL_CALL, _STRIKE_OFF, *Outbox.scripts)
 
     def __init__(self, node: Node, settings: Settings) -> None:
         super().__init__(node, settings)
@@ -53,8 +44,7 @@ class QueueConnection(RedisConnection):
         self._nodes_key: Final = f"{settings.prefix}:nodes"
         self._lease_ms: Final = int(settings.lease * 1000)
         self._life_ms: Final = self._lease_ms * _LEASES_KEPT
-        self._stamps = Stamps(node.id)
-        self._batches = Batches(node, self._publish_at_once)
+        self._outbox = Outbox(node, self.shards, settings, self._members_of)
         self._inbox: Inbox | None = None
         self._hearts: list[asyncio.Task[None]] = []
         self._joined: set[str] = set()
@@ -62,8 +52,6 @@ class QueueConnection(RedisConnection):
         self._untrimmed = 0
         # The first entry of the inbox, which is another one when Redis has lost its data.
         self._first_id = b""
-        self._replicas = Replicas(node, self.shards, settings)
-        self._primary: tuple[str, int] | None = None
         self._has_lost = False
         self._recovering: asyncio.Task[None] | None = None
         self._rolled_at = 0.0
@@ -110,9 +98,8 @@ class QueueConnection(RedisConnection):
     async def prepare(self, exchange: Exchange, owns: Owns, took_over: bool) -> None:
         """Register before any call that waited is sent: it may be a message for this node."""
         await super().prepare(exchange, owns, took_over)
+        self._outbox.replicas.connected_anew()
         self._reaps_from = self.node.loop.time() + self.settings.lease
-        if owns(self._inbox_key):
-            self._note_primary(exchange.server)
         if self._inbox is None:
             return
         if owns(self._inbox_key):
@@ -128,12 +115,11 @@ class QueueConnection(RedisConnection):
         for batch in _batches(groups):
             joins = (command for group in batch for command in self._joins(group))
             replies += (await exchange.run(*joins))[::2]
-        missed = self._heed_joins(groups, replies)
         if took_over and owns(self._inbox_key):
-            # Replication is asynchronous: nobody knows what the server had not got yet.
-            self._tell_of_gap(None)
-        elif missed:
-            self._tell_of_gap(missed)
+            # Replication is asynchronous: what the last primary had accepted, this one may lack.
+            logger.warning("another server has taken over, and may lack the last messages")
+            self._recover_soon()
+        self._heed_joins(groups, replies)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -172,13 +158,6 @@ class QueueConnection(RedisConnection):
             logger.warning("Redis lost the inbox of this process, which may have missed messages")
             self._recover_soon()
 
-    def _note_primary(self, primary: tuple[str, int] | None) -> None:
-        """Replication is asynchronous: what the last primary had accepted, the next may lack."""
-        before, self._primary = self._primary, primary
-        if before not in (None, primary):
-            logger.warning("another server has taken over, and may lack the last messages")
-            self._recover_soon()
-
     def _recover_soon(self) -> None:
         self._has_lost = True
         if self._recovering is None or self._recovering.done():
@@ -212,23 +191,19 @@ class QueueConnection(RedisConnection):
         for batch in _batches(groups):
             replies += await asyncio.gather(*map(self._join, batch))
         self._refreshed_at = began
-        if missed := self._heed_joins(groups, replies):
-            self._tell_of_gap(missed)
+        self._heed_joins(groups, replies)
 
-    def _heed_joins(self, groups: Sequence[str], replies: Sequence[Reply]) -> list[str]:
+    def _heed_joins(self, groups: Sequence[str], replies: Sequence[Reply]) -> None:
         """Who was not in a group that it had joined has missed its messages."""
         if any(isinstance(reply, Exception) for reply in replies):
             self._refreshed_at = -math.inf
-        return [
+        missed = [
             group
             for group, added in zip(groups, replies, strict=True)
             if added == 1 and group in self._joined
         ]
-
-    def _tell_of_gap(self, groups: list[str] | None) -> None:
-        """Unless everybody is told in a moment."""
-        if self._recovering is None or self._recovering.done():
-            self.node.gap(groups)
+        if missed and (self._recovering is None or self._recovering.done()):
+            self.node.gap(missed)
 
     async def _call_roll(self) -> None:
         """Say that this node lives, and end the leases of those that do not say so."""
@@ -296,50 +271,10 @@ class QueueConnection(RedisConnection):
         await self.shards.call(key, "SREM", key, self.node.id)
 
     async def publish(self, group: str, data: bytes) -> None:
-        blob = self._stamps.group(group, data)
-        if self.shards.is_single:
-            await self._batches.send(group, blob)
-        else:
-            self._count_full(group, await self._publish_to_each(self._members_of(group), blob))
-
-    async def _publish_at_once(self, group: str, blobs: Sequence[bytes]) -> None:
-        key = self._members_of(group)
-        arguments: tuple[Argument, ...] = (self._inbox_prefix, MOST_WAITING, *blobs)
-        self._count_full(group, await self._run(_GROUP_SEND, key, *arguments))
-
-    def _count_full(self, group: str, processes: int) -> None:
-        if processes:
-            statistics.count("event.full", f"{processes} processes in {group!r} read no more")
+        await self._outbox.publish(group, data)
 
     async def send_to_node(self, node_id: str, data: bytes) -> bool:
-        outcome = await self._deliver(node_id, self._stamps.parcel(data))
-        if outcome < 0:
-            raise ChannelFull(node_id)
-        return outcome > 0
-
-    async def _publish_to_each(self, key: str, blob: bytes) -> int:
-        """Where no script may use the keys of several servers."""
-        nodes = [node.decode() for node in await self.shards.call(key, "SMEMBERS", key)]
-        outcomes = await asyncio.gather(*(self._deliver(node, blob) for node in nodes))
-        gone = [node for node, outcome in zip(nodes, outcomes, strict=True) if not outcome]
-        if gone:
-            await self.shards.call(key, "SREM", key, *gone)
-            # One of them may have made its inbox anew, and joined again, in between.
-            later = await asyncio.gather(*(self._deliver(node, blob) for node in gone))
-            back = [node for node, outcome in zip(gone, later, strict=True) if outcome]
-            if back:
-                await self.shards.call(key, "SADD", key, *back)
-            outcomes += later
-        return sum(outcome < 0 for outcome in outcomes)
-
-    async def _deliver(self, node_id: str, blob: bytes) -> int:
-        return await self._run(_SEND, self._inbox_prefix + node_id, blob, MOST_WAITING)
-
-    async def _run(self, script: Script, key: str, *arguments: Argument) -> int:
-        """Once as many replicas have it as the layer asks for."""
-        if not self.settings.wait_replicas:
-            return int(await self.shards.run(script, key, *arguments))
-        return await self._replicas.confirmed(key, lambda: self.shards.run(script, key, *arguments))
+        return await self._outbox.send(node_id, data)
 
     def _members_of(self, group: str) -> str:
         return f"{self.settings.prefix}:members:{group}"

@@ -1,11 +1,10 @@
 """Sending what counts only once replicas have it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from fast_channels.exceptions import ChannelLayerRefused, ChannelLayerUnavailable
 from fast_channels.layers.broker import Node
-from fast_channels_redis._endpoint import Endpoint
 from fast_channels_redis._settings import Settings
 from fast_channels_redis._shards import Outcome, Shards
 
@@ -20,8 +19,8 @@ class Replicas:
         # Other commands wait behind this one, so not for ever.
         self._patience = min(settings.send_timeout, settings.patience) / 2
         self._connections = 0
-        self._running: dict[Endpoint, asyncio.Task[int]] = {}
-        self._next: dict[Endpoint, asyncio.Task[int]] = {}
+        self._running: dict[Hashable, asyncio.Task[int]] = {}
+        self._next: dict[Hashable, asyncio.Task[int]] = {}
 
     def connected_anew(self) -> None:
         """``WAIT`` only knows of what was written on its own connection."""
@@ -30,7 +29,7 @@ class Replicas:
     async def confirmed(self, key: str, send: Callable[[], Outcome]) -> int:
         """What ``send`` returns, which may be called again: receivers know what comes twice."""
         while True:
-            connections = self._connections
+            before = self._connections, self._shards.place_of(key)
             outcome = await send()
             try:
                 replicas = await self._count(key)
@@ -38,7 +37,7 @@ class Replicas:
                 if isinstance(error, ChannelLayerRefused) or self._node.stopped:
                     raise
                 continue  # The connection broke.
-            if connections == self._connections:
+            if before == (self._connections, self._shards.place_of(key)):
                 break
         if replicas < self._wanted:
             raise ChannelLayerUnavailable(
@@ -49,17 +48,17 @@ class Replicas:
 
     async def _count(self, key: str) -> int:
         """How many replicas have all that was written until now."""
-        endpoint = self._shards.endpoint(key)
-        waiting = self._next.get(endpoint)
+        place = self._shards.place_of(key)
+        waiting = self._next.get(place)
         if waiting is None:
-            waiting = self._node.share(self._wait(endpoint, key))
-            self._next[endpoint] = waiting
+            waiting = self._node.share(self._wait(place, key))
+            self._next[place] = waiting
         return await self._node.outcome(waiting)
 
-    async def _wait(self, endpoint: Endpoint, key: str) -> int:
-        running = self._running.get(endpoint)
+    async def _wait(self, place: Hashable, key: str) -> int:
+        running = self._running.get(place)
         if running is not None:
             await asyncio.wait([running])
-        self._running[endpoint] = self._next.pop(endpoint)
+        self._running[place] = self._next.pop(place)
         command = ("WAIT", self._wanted, int(self._patience * 1000))
         return int(await self._shards.call(key, *command, again=False))

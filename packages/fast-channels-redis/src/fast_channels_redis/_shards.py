@@ -1,7 +1,7 @@
 """The servers of a layer, and which of them a key belongs to."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from typing import Any, TypeAlias
 
 from fast_channels_redis._commands import Commands, Exchange
@@ -41,6 +41,10 @@ class Shards(ABC):
         """Run a script with one key; see :meth:`Commands.call`."""
 
     @abstractmethod
+    def place_of(self, key: str) -> Hashable:
+        """The same for all keys that are on one server now."""
+
+    @abstractmethod
     def everywhere(self) -> Sequence[Commands]:
         """The connections to all servers."""
 
@@ -71,9 +75,17 @@ class HostShards(Shards):
     ) -> Callable[[Exchange], Awaitable[None]] | None:
         if prepare is None:
             return None
-        return lambda exchange: prepare(
-            exchange, lambda key: shard_of(key, len(self._endpoints)) == index, False
-        )
+        last: tuple[str, int] | None = None
+
+        async def set_up(exchange: Exchange) -> None:
+            nonlocal last
+            took_over = last not in (None, exchange.server)
+            await prepare(
+                exchange, lambda key: shard_of(key, len(self._endpoints)) == index, took_over
+            )
+            last = exchange.server
+
+        return set_up
 
     async def start(self) -> None:
         for commands in self._commands:
@@ -88,6 +100,9 @@ class HostShards(Shards):
 
     def run(self, script: Script, key: str, *arguments: Argument, again: bool = True) -> Outcome:
         return self._for(key).run(script, (key,), *arguments, again=again)
+
+    def place_of(self, key: str) -> Hashable:
+        return shard_of(key, len(self._endpoints))
 
     def everywhere(self) -> Sequence[Commands]:
         return self._commands
