@@ -2,12 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
-from layer_faults import MakeLayer, Member, Sender, eventually, on_one_server
+from layer_faults import (
+    LAYERS,
+    MakeLayer,
+    Member,
+    Sender,
+    eventually,
+    on_one_server,
+    within_deadline,
+)
 from redis_servers import Proxy, RedisServer
 from redis_servers.fixtures import ServerFactory
 
+from fast_channels.exceptions import ChannelLayerUnavailable
 from fast_channels_redis._layer import RedisLayer
 
 Record = Callable[[str, object], None]
@@ -215,3 +225,49 @@ async def test_only_those_are_told_whose_group_was_lost(
     assert (lost.gaps, kept.gaps) == (1, 0)
     for member in (lost, kept):
         await member.stop()
+
+
+def has_more_than(few: int, done: list[int]) -> bool:
+    return len(done) > few
+
+
+async def jobs_through_a_restart(kind: str, server: RedisServer, make_layer: MakeLayer) -> None:
+    sender, *workers = (make_layer(kind, server.url) for _ in range(3))
+    done: list[int] = []
+    accepted: list[int] = []
+
+    async def send() -> None:
+        for number in range(1000):
+            try:
+                await sender.send("jobs", {"type": "job", "number": number})
+            except ChannelLayerUnavailable:
+                continue  # It may have got there, or not.
+            accepted.append(number)
+            await asyncio.sleep(0.001)
+
+    async def work(layer: RedisLayer) -> None:
+        while True:
+            done.append((await layer.receive("jobs"))["number"])
+
+    working = [asyncio.create_task(work(layer)) for layer in workers for _ in range(3)]
+    sending = asyncio.create_task(send())
+    for few in (50, 150, 250):
+        await eventually(partial(has_more_than, few, done), "jobs are done")
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.restart)
+    await within_deadline(sending)
+    await eventually(lambda: set(accepted) <= set(done), "all accepted jobs are done")
+    for task in working:
+        task.cancel()
+    await asyncio.gather(*working, return_exceptions=True)
+    assert len(done) == len(set(done))
+
+
+@on_one_server
+async def test_jobs_are_done_once_though_redis_is_killed(
+    own_server: ServerFactory, make_layer: MakeLayer
+) -> None:
+    """General channels are kept by both layers."""
+    await asyncio.gather(
+        *(jobs_through_a_restart(kind, own_server(appendonly=True), make_layer) for kind in LAYERS)
+    )
