@@ -12,7 +12,7 @@ from cluster_traffic import (
     kill,
     traffic,
 )
-from redis_layers import AnyLayer, LayerFactory, member, nothing_waits, receive, soon
+from redis_layers import AnyLayer, LayerFactory, member, nothing_waits, receive, soon, until
 from redis_servers import Cluster, slot_of
 
 from fast_channels.exceptions import ChannelLayerUnavailable
@@ -117,6 +117,22 @@ async def test_the_primary_of_an_inbox_is_killed(
         await flow.goes_on(40)
         await flow.told_of_gap()
     check(flow, receiver, gaps=1)
+
+
+async def test_a_failover_is_told_once(redis_cluster: Cluster, connect_layer: LayerFactory) -> None:
+    told: list[str] = []
+    layer = connect_layer(
+        [redis_cluster.url],
+        send_timeout=30,
+        on_disconnect=lambda: told.append("gone"),
+        on_reconnect=lambda: told.append("back"),
+    )
+    channel = await member(layer, "news")
+    await kill(redis_cluster, await inbox_of(layer))
+    await until(lambda: "back" in told, "it is told")
+    await layer.group_send("news", {"type": "news"})
+    assert await receive(layer, channel, 1) == [{"type": "news"}]
+    assert told == ["gone", "back"]
 
 
 async def test_the_primary_of_a_group_is_killed(
