@@ -151,7 +151,6 @@ class Sender:
         self.name = name
         self.begun = 0
         self.accepted: list[int] = []
-        self.sent_at: dict[int, float] = {}
         self._layer = layer
         self._group = group
         self._pause = pause
@@ -165,7 +164,6 @@ class Sender:
 
     async def send(self) -> int:
         number, self.begun = self.begun, self.begun + 1
-        self.sent_at[number] = asyncio.get_running_loop().time()
         try:
             await self._layer.group_send(self._group, {"type": self.name, "number": number})
         except ChannelLayerUnavailable:

@@ -116,6 +116,7 @@ async def test_a_dead_link_is_noticed_and_replaced(
         await member.stop()
 
 
+@pytest.mark.slow
 @on_one_server
 async def test_a_minute_of_silence(own_server: ServerFactory, make_layer: MakeLayer) -> None:
     """With the defaults, and with a timeout that older clients broke off blocking reads with."""

@@ -107,6 +107,7 @@ async def test_a_killed_server(
     await outages(own_server, make_layer, seconds, record_property)
 
 
+@pytest.mark.slow
 @on_one_server
 async def test_a_server_that_is_away_for_long(
     own_server: ServerFactory, make_layer: MakeLayer, record_property: Record
@@ -124,14 +125,18 @@ async def send_to_all(layer: RedisLayer, name: str) -> None:
 
 
 async def test_an_emptied_server_has_all_groups_again(
-    own_server: ServerFactory, make_layer: MakeLayer
+    own_server: ServerFactory, make_layer: MakeLayer, record_property: Record
 ) -> None:
     server = own_server()
     layers = [make_layer("queue", server.url) for _ in range(2)]
     members = [await Member().join(layer, *GROUPS) for layer in layers]
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     await asyncio.to_thread(server.execute, "FLUSHALL")
     for member in members:
         await member.has("gap")
+    record_property("emptied, all groups again after", f"{loop.time() - began:.2f} s")
+    print(f"emptied: all groups again after {loop.time() - began:.2f} s")
     for name, layer in zip(("here", "there"), layers, strict=True):
         await send_to_all(layer, name)
     for member in members:
