@@ -31,7 +31,11 @@ NEEDS = {
     REDIS: (CORE, REDIS),
     META: (CORE, TESTING, META),
 }
-EXTRAS = {CORE: "[encryption]"}
+EXTRAS = {CORE: "[encryption]", REDIS: "[hiredis]"}
+
+# The releases of redis-py that the Redis layers are tested with, and the tests that depend on it.
+REDIS_PY = ("==5.0.0", "==5.*", "==6.*", "==7.*", "==8.0.*", "")
+REDIS_PY_TESTS = ("test_layer_groups.py", "test_layer_life.py", "test_options_hosts.py")
 
 INTEGRATION = "integration-tests"
 INTEGRATION_REQUIREMENTS = f"{INTEGRATION}/requirements.txt"
@@ -91,6 +95,23 @@ def tests_matrix(session: nox.Session, package: str) -> None:
     session.install(*editable(NEEDS[package]), *test_tools([package]))
     check_origin(session)
     session.run("pytest", tests_of(package), *session.posargs)
+
+
+@nox.session
+@nox.parametrize("version", REDIS_PY, ids=[version.strip("=") or "newest" for version in REDIS_PY])
+def redis_matrix(session: nox.Session, version: str) -> None:
+    """Run the Redis layers on a release of redis-py: RESP2 and RESP3, with and without hiredis."""
+    session.install(*editable(NEEDS[REDIS]), *test_tools([REDIS]), f"redis{version}")
+    check_origin(session)
+    paths = [f"{tests_of(REDIS)}/{name}" for name in REDIS_PY_TESTS]
+    for parser in ("hiredis", "Python"):
+        if parser == "Python":
+            session.run("python", "-m", "pip", "uninstall", "-q", "-y", "hiredis")
+        for protocol in ("2", "3"):
+            session.run(
+                *("pytest", *paths, *session.posargs),
+                env={"FAST_CHANNELS_RESP": protocol, "FAST_CHANNELS_REDIS_SERVERS": "valkey"},
+            )
 
 
 @nox.session

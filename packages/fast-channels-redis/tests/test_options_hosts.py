@@ -97,7 +97,7 @@ async def test_several_hosts_share_the_names(
         assert await receive(layer, f"jobs-{number}", 1) == [{"type": "general", "n": number}]
     for server in servers:
         counts = server.command_counts()
-        assert counts["evalsha"] + counts["publish"] > 5  # each has its share
+        assert counts["evalsha"] + counts["publish"] > 2  # each has its share
 
 
 async def test_a_unix_socket(own_server: ServerFactory, connect_layer: LayerFactory) -> None:

@@ -25,7 +25,7 @@ def test_it_has_no_code() -> None:
 
 
 PLAIN: dict[str, set[str]] = {"fast-channels-core": set(), "fast-channels-testing": set()}
-REDIS: dict[str, set[str]] = {**PLAIN, "fast-channels-redis": set()}
+REDIS: dict[str, set[str]] = {**PLAIN, "fast-channels-redis": {"hiredis"}}
 ALL: dict[str, set[str]] = {**REDIS, "fast-channels-core": {"encryption"}}
 
 

@@ -5,9 +5,9 @@ from typing import Any, TypeAlias, cast
 
 from redis.asyncio.connection import (
     Connection,
-    ConnectionPool,
     SSLConnection,
     UnixDomainSocketConnection,
+    parse_url,
 )
 
 from fast_channels_redis._endpoint import Endpoint, Server, ServerConnection
@@ -135,7 +135,7 @@ def _server(url: str | None, options: Mapping[str, Any], in_cluster: bool = Fals
     else:
         plain = url.replace("+cluster://", "://", 1) if _is_cluster_url(url) else url
         try:
-            pool: Any = ConnectionPool.from_url(plain, **arguments)  # pyright: ignore[reportUnknownMemberType]  # redis-py leaves its keywords untyped
+            arguments.update(cast(dict[str, Any], parse_url(plain)))
         except ValueError as error:
             # Not the URL itself: it may have a password in it. Nor what urllib says of a port,
             # which is a part of the password if that has a slash in it.
@@ -143,7 +143,7 @@ def _server(url: str | None, options: Mapping[str, Any], in_cluster: bool = Fals
             if "Port" in why:
                 why = "its port is not a number (a / in a password is written %2F)"
             raise ValueError(f"a host is a URL that cannot be used: {why}") from None
-        connection_class, arguments = pool.connection_class, pool.connection_kwargs
+        connection_class = arguments.pop("connection_class", None) or _connection_class(arguments)
     for name in _OF_POOLS:
         arguments.pop(name, None)
     try:
