@@ -12,6 +12,7 @@ from redis_servers import Proxy, RedisServer
 from redis_servers.fixtures import ServerFactory
 
 from fast_channels.exceptions import ChannelClosed, ChannelLayerUnavailable
+from fast_channels.layers._background import stop as stop_background
 
 
 def connections(server: RedisServer) -> int:
@@ -66,6 +67,7 @@ def test_every_event_loop_is_a_node_of_its_own(
         async_to_sync(layer.group_send)("news", {"type": "n", "n": number})
     for thread in threads:
         thread.join(20)
+    stop_background()  # the loop of async_to_sync, which would go on for other tests
     assert got == [list(range(10))] * 2
 
 
@@ -73,7 +75,7 @@ def test_loops_that_come_and_go_leave_nothing(
     layer_class: LayerClass, redis_server: RedisServer
 ) -> None:
     layer = layer_class([redis_server.url])
-    before = connections(redis_server)  # async_to_sync keeps one for the process
+    before = connections(redis_server)
 
     async def visit() -> None:
         channel = await member(layer, "news")

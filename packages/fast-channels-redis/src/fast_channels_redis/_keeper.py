@@ -231,8 +231,10 @@ async def part_with(
         if writer is not None:
             # Not close(): that waits until a server, which may be frozen, has read it all. Nor may
             # the system send the rest later, behind what goes out on the next connection.
+            link = writer.get_extra_info("socket")  # None for TLS that has ended
             try:
-                writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+                if link is not None:
+                    link.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
             finally:
                 writer.transport.abort()
             async with asyncio.timeout(_FAREWELL):
