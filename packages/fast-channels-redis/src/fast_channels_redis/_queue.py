@@ -13,7 +13,7 @@ from fast_channels_redis._commands import Commands, Exchange
 from fast_channels_redis._connection import RedisConnection
 from fast_channels_redis._endpoint import Reply
 from fast_channels_redis._inbox import Inbox
-from fast_channels_redis._keeper import LAST_RETRY, logger
+from fast_channels_redis._keeper import LAST_RETRY, logger, part_with
 from fast_channels_redis._outbox import Outbox
 from fast_channels_redis._packing import Argument
 from fast_channels_redis._scripts import Script
@@ -239,7 +239,7 @@ class QueueConnection(RedisConnection):
         try:
             await Exchange(connection).run(command)
         finally:
-            await connection.disconnect()
+            await part_with(connection)
 
     def _has_read(self, count: int) -> None:
         self._untrimmed += count
