@@ -235,6 +235,8 @@ async def part_with(
             try:
                 if link is not None:
                     link.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+            except ValueError:
+                pass  # What uvloop has to say of a socket that is closed.
             finally:
                 writer.transport.abort()
             async with asyncio.timeout(_FAREWELL):
