@@ -11,6 +11,8 @@ from typing import Any, Final, Self
 from ._process import HOST, free_port
 
 _TIMEOUT: Final = 20
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+"""To linger for no time makes closing a reset."""
 
 
 def _ignore(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
@@ -138,7 +140,7 @@ class Proxy:
 
     async def _accept(self) -> None:
         assert self._server is None, "it is listening"
-        self._server = await asyncio.start_server(self._connected, *self.address, ssl=self._tls)
+        self._server = await asyncio.start_server(self._connected, *self.address)
 
     async def _refuse(self) -> None:
         if self._server is not None:
@@ -147,6 +149,8 @@ class Proxy:
         await self._cut()
 
     async def _cut(self) -> None:
+        # A connection that was accepted just now has a task that has not begun yet.
+        await asyncio.sleep(0)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -157,19 +161,27 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         self.accepted += 1
-        writers = [writer]
+        # Asked now: the transport of a TLS connection that has ended cannot be asked any more.
+        links = {writer: writer.get_extra_info("socket")}
         try:
+            if self._tls is not None:
+                # Here and not by the server, whose handshakes would outlive close().
+                await writer.start_tls(self._tls)
             target_reader, target_writer = await asyncio.open_connection(*self._target)
-            writers.append(target_writer)
+            links[target_writer] = target_writer.get_extra_info("socket")
             await self._pass_on(
                 _Direction(reader, target_writer), _Direction(target_reader, writer)
             )
-            for each in writers:
+            for each in links:
                 each.close()
                 await each.wait_closed()
         except (OSError, asyncio.CancelledError):
-            for each in writers:
-                await _reset(each)
+            for each, link in links.items():
+                if link.fileno() >= 0:
+                    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+                each.transport.abort()
+            # One that was waited for when this was cancelled is cancelled for good.
+            await asyncio.gather(*(each.wait_closed() for each in links), return_exceptions=True)
         finally:
             self._tasks.discard(task)
 
@@ -192,14 +204,3 @@ class Proxy:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-
-
-async def _reset(writer: asyncio.StreamWriter) -> None:
-    link = writer.get_extra_info("socket")
-    if link.fileno() >= 0:
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-    try:
-        await writer.wait_closed()
-    except OSError:
-        pass
