@@ -4,6 +4,7 @@ Our own distributions always come from this tree or from `dist/`. The package in
 single-package line under one of these names, and a check against that would prove nothing.
 """
 
+import os
 import shutil
 import sys
 import tempfile
@@ -36,6 +37,12 @@ EXTRAS = {CORE: "[encryption]", REDIS: "[hiredis]"}
 # The releases of redis-py that the Redis layers are tested with, and the tests that depend on it.
 REDIS_PY = ("==5.0.0", "==5.*", "==6.*", "==7.*", "==8.0.*", "")
 REDIS_PY_TESTS = ("test_layer_groups.py", "test_layer_life.py", "test_options_hosts.py")
+
+# What `tests` has shown on every server need not be shown on all of them again.
+ON_ONE_SERVER = {
+    "FAST_CHANNELS_REDIS_SERVERS": os.environ.get("FAST_CHANNELS_REDIS_SERVERS", "valkey")
+}
+QUICK = ("-m", "not slow")
 
 INTEGRATION = "integration-tests"
 INTEGRATION_REQUIREMENTS = f"{INTEGRATION}/requirements.txt"
@@ -94,7 +101,7 @@ def tests_matrix(session: nox.Session, package: str) -> None:
     """Run one package's tests with only its own dependencies, on every supported Python."""
     session.install(*editable(NEEDS[package]), *test_tools([package]))
     check_origin(session)
-    session.run("pytest", tests_of(package), *session.posargs)
+    session.run("pytest", tests_of(package), *QUICK, *session.posargs, env=ON_ONE_SERVER)
 
 
 @nox.session
@@ -104,14 +111,17 @@ def redis_matrix(session: nox.Session, version: str) -> None:
     session.install(*editable(NEEDS[REDIS]), *test_tools([REDIS]), f"redis{version}")
     check_origin(session)
     paths = [f"{tests_of(REDIS)}/{name}" for name in REDIS_PY_TESTS]
-    for parser in ("hiredis", "Python"):
+    # All combinations on the oldest and the newest; each part of them on those between.
+    ends = version in (REDIS_PY[0], REDIS_PY[-1])
+    for parser, protocols in (
+        ("hiredis", "23" if ends else "2"),
+        ("Python", "23" if ends else "3"),
+    ):
         if parser == "Python":
             session.run("python", "-m", "pip", "uninstall", "-q", "-y", "hiredis")
-        for protocol in ("2", "3"):
-            session.run(
-                *("pytest", *paths, *session.posargs),
-                env={"FAST_CHANNELS_RESP": protocol, "FAST_CHANNELS_REDIS_SERVERS": "valkey"},
-            )
+        for protocol in protocols:
+            env = {"FAST_CHANNELS_RESP": protocol, **ON_ONE_SERVER}
+            session.run("pytest", "-q", *paths, *session.posargs, env=env)
 
 
 @nox.session
@@ -189,7 +199,7 @@ def wheels(session: nox.Session) -> None:
         check_origin(session, python)
         paths = copy_tests(away, tested, integration=not chosen)
         with session.chdir(away):
-            session.run(python, "-m", "pytest", *paths, external=True)
+            session.run(python, "-m", "pytest", *QUICK, *paths, env=ON_ONE_SERVER, external=True)
 
 
 def python_of(environment: Path) -> str:
@@ -231,7 +241,8 @@ def lowest(session: nox.Session) -> None:
         session.run("uv", "pip", "install", "--resolution", "lowest-direct", *requirements)
         check_origin(session)
         # What we require is old here and what that requires is new: they deprecate each other.
-        session.run("pytest", "-W", "default::DeprecationWarning", *folders, *session.posargs)
+        deprecated = ("-W", "default::DeprecationWarning")
+        session.run("pytest", *deprecated, *QUICK, *folders, *session.posargs, env=ON_ONE_SERVER)
 
 
 @nox.session
