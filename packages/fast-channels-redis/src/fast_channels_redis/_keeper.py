@@ -231,12 +231,12 @@ async def part_with(
         if writer is not None:
             # Not close(): that waits until a server, which may be frozen, has read it all. Nor may
             # the system send the rest later, behind what goes out on the next connection.
-            link = writer.get_extra_info("socket")  # None for TLS that has ended
             try:
+                link = writer.get_extra_info("socket")
                 if link is not None:
                     link.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
-            except ValueError:
-                pass  # What uvloop has to say of a socket that is closed.
+            except (AttributeError, ValueError):
+                pass  # What TLS that was closed twice, and uvloop, have to say of a closed socket.
             finally:
                 writer.transport.abort()
             async with asyncio.timeout(_FAREWELL):
