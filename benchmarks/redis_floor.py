@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import hiredis
@@ -121,4 +121,7 @@ def _pipe(source: socket.socket, target: socket.socket, record: list[bytes]) -> 
             target.sendall(chunk)
         target.shutdown(socket.SHUT_WR)
     except OSError:
-        source.close()
+        # A connection that is reset ends in both directions.
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
