@@ -94,7 +94,7 @@ class SentinelConnection:
                 async with asyncio.timeout(_PATIENCE):
                     self._connection = await self._sentinel.connect()
             except ChannelLayerRefused as error:
-                raise ChannelLayerRefused(f"{error}: check sentinel_kwargs") from error
+                raise _refused(error) from error
             return await self.ask()
         except TimeoutError:
             await self.close()
@@ -113,11 +113,16 @@ class SentinelConnection:
                 raise ChannelLayerRefused(
                     f"{self._sentinel.name} is not a Sentinel: pass its address in hosts instead"
                 ) from error
-            raise self._sentinel.explained(error) from error
+            raise self._explained(error) from error
         except RedisError as error:
-            raise self._sentinel.explained(error) from error
+            raise self._explained(error) from error
         host, port = reply
         return host.decode(), int(port)
+
+    def _explained(self, error: RedisError) -> OSError:
+        explained = self._sentinel.explained(error)
+        # Older servers let anyone in, and refuse the first command.
+        return _refused(explained) if isinstance(explained, ChannelLayerRefused) else explained
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -139,6 +144,10 @@ class SentinelConnection:
         async with asyncio.timeout(_PATIENCE):
             await connection.send_packed_command([pack(command)], check_health=False)
             return await connection.read_response()
+
+
+def _refused(error: ChannelLayerRefused) -> ChannelLayerRefused:
+    return ChannelLayerRefused(f"{error}: check sentinel_kwargs")
 
 
 class _Watch:
