@@ -4,7 +4,6 @@ Our own distributions always come from this tree or from `dist/`. The package in
 single-package line under one of these names, and a check against that would prove nothing.
 """
 
-import os
 import shutil
 import sys
 import tempfile
@@ -39,9 +38,7 @@ REDIS_PY = ("==5.0.0", "==5.*", "==6.*", "==7.*", "==8.0.*", "")
 REDIS_PY_TESTS = ("test_layer_groups.py", "test_layer_life.py", "test_options_hosts.py")
 
 # What `tests` has shown on every server need not be shown on all of them again.
-ON_ONE_SERVER = {
-    "FAST_CHANNELS_REDIS_SERVERS": os.environ.get("FAST_CHANNELS_REDIS_SERVERS", "valkey")
-}
+ON_ONE_SERVER = {"FAST_CHANNELS_REDIS_SERVERS": "valkey"}
 QUICK = ("-m", "not slow")
 
 INTEGRATION = "integration-tests"

@@ -131,17 +131,18 @@ async def _counts(layer: BaseChannelLayer, url: str) -> dict[str, float]:
 
 
 async def _sending(layer: BaseChannelLayer, url: str, messages: int) -> list[Command]:
-    """The commands that send so many messages to the group.
+    """The commands that send so many messages to the group, one for each.
 
     They differ: what comes twice within a short time, the queue layer's receivers drop.
     """
 
-    async def call() -> None:
-        for _ in range(messages // _AT_ONCE):
+    async def send() -> None:
+        # One after another: what callers send at once goes out in fewer commands.
+        for _ in range(messages):
             await layer.group_send(GROUP, {**MESSAGE, "number": 0})
 
     async with _monitor(url) as monitor:
-        found = await monitor.commands(asyncio.gather(*(call() for _ in range(_AT_ONCE))))
+        found = await monitor.commands(send())
     text = MESSAGE["text"].encode()
     return [command for command in found if any(text in part for part in command)]
 

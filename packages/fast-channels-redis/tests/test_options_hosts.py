@@ -134,8 +134,9 @@ async def test_a_user_who_may_do_only_what_the_layer_needs(
 ) -> None:
     server = own_server(
         users={
-            "app": "on >pw ~asgi:* &asgi__* -@all +@connection +@pubsub +@stream +@scripting "
-            "+@set +@sortedset +pexpire +unlink +exists +time +wait"
+            "app": "on >pw ~asgi:* resetchannels &asgi__* -@all "
+            "+@connection +@pubsub +@stream +@scripting +@set +@sortedset "
+            "+pexpire +unlink +exists +time +wait"
         },
     )
     await check(connect_layer([server.url_for("app", "pw")]))
