@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+import redis.asyncio.cluster
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -27,6 +28,9 @@ Reply: TypeAlias = Any
 E = TypeVar("E", bound=BaseException)
 
 LOWEST_VERSION = (6, 2)
+
+# redis-py 5 knows the errors of a Cluster only with a parser of its own.
+_ClusterParser: Any = getattr(redis.asyncio.cluster, "ClusterParser", None)
 
 _TLS_HASTE: Final = 1.0
 """Seconds for the first TLS handshake, before it is looked whether there is TLS at all."""
@@ -101,6 +105,8 @@ class Server(Endpoint):
             "retry": Retry(NoBackoff(), 0),
             "decode_responses": False,
         }
+        if in_cluster and _ClusterParser is not None:
+            self._arguments["parser_class"] = _ClusterParser
         self._in_cluster = in_cluster
         self._has_worked = False
         self._class(**self._arguments)  # A wrong argument is a TypeError, now.
