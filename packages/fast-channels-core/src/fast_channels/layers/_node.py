@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,7 +66,6 @@ class Node:
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._attempts = Attempts(send_timeout)
-        self.attempt = self._attempts.run
         self._guard: AsyncGenerator[None] | None = None
         self._gap = codec.notice({"type": "layer.gap"})
         self._subscriptions = Subscriptions(self, linger=linger, patience=send_timeout)
@@ -195,6 +194,12 @@ class Node:
         if mailbox is not None:
             for group in self.table.close(mailbox, self.loop):
                 self._subscriptions.release(group)
+
+    def attempt(
+        self, operation: Callable[[], Awaitable[T]], *, for_ever: bool = False
+    ) -> Coroutine[Any, Any, T]:
+        """See :meth:`Attempts.run`."""
+        return self._attempts.run(operation, for_ever=for_ever)
 
     async def join(self, group: str, channel: str) -> None:
         """Add a channel of this node; returns when the broker knows that the node has members."""
