@@ -15,6 +15,8 @@ from fast_channels.types import Message
 from fast_channels_redis._connection import RedisConnection
 from fast_channels_redis._layer import RedisLayer
 
+pytestmark = pytest.mark.slow
+
 CALLERS = 20
 CALLS = 200
 """For each caller: four thousand in all."""

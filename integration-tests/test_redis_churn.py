@@ -11,6 +11,8 @@ from redis_servers.fixtures import ServerFactory
 
 from fast_channels_redis._layer import RedisLayer
 
+pytestmark = pytest.mark.slow
+
 MESSAGES = 4_000
 STAY, COME_AND_GO = 5, 8
 REPETITIONS = 1_000

@@ -21,6 +21,8 @@ from redis_servers.fixtures import ServerFactory
 from fast_channels.exceptions import ChannelLayerUnavailable
 from fast_channels_redis._layer import RedisLayer
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = {
     "queue": "evalsha eval xread xadd xtrim xinfo zadd sadd srem pexpire smembers unlink",
     "pubsub": "publish subscribe unsubscribe",

@@ -18,6 +18,8 @@ from layer_faults import (
 from redis_servers import Proxy, RedisServer
 from redis_servers.fixtures import ServerFactory
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).parent / "apps" / "redis_members.py"
 LEASE = 1
 MEMBERS = 10_000

@@ -11,6 +11,8 @@ from redis_servers.fixtures import ServerFactory
 
 from fast_channels.exceptions import ChannelLayerUnavailable
 
+pytestmark = pytest.mark.slow
+
 Record = Callable[[str, object], None]
 
 LIVENESS = 0.4

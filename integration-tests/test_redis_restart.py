@@ -20,6 +20,8 @@ from redis_servers.fixtures import ServerFactory
 from fast_channels.exceptions import ChannelLayerUnavailable
 from fast_channels_redis._layer import RedisLayer
 
+pytestmark = pytest.mark.slow
+
 Record = Callable[[str, object], None]
 
 

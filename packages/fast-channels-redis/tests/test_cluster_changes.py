@@ -18,7 +18,7 @@ from redis_servers import Cluster, slot_of
 from fast_channels.exceptions import ChannelLayerUnavailable
 from fast_channels_redis import RedisChannelLayer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

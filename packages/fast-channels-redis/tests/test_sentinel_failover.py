@@ -21,6 +21,8 @@ from fast_channels.exceptions import ChannelLayerUnavailable
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels_redis import RedisChannelLayer, RedisPubSubChannelLayer
 
+pytestmark = pytest.mark.slow
+
 RATE = 20
 """Messages a second."""
 
