@@ -1,6 +1,5 @@
 """Consumers for WebSockets: frames as they are, or frames of JSON."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,27 +9,24 @@ from asgiref.typing import (
     WebSocketReceiveEvent,
 )
 
+from fast_channels.consumer._groups import GroupMember
 from fast_channels.consumer._socket import LOST, Socket, State, close_code, close_reason
-from fast_channels.consumer.base import AsyncConsumer, require_scope_type
+from fast_channels.consumer.base import require_scope_type
 from fast_channels.exceptions import AcceptConnection, DenyConnection, UnhandledEventError
 from fast_channels.layers._mailbox import as_frame
-from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.statistics import statistics
 from fast_channels.types import Event, Headers, Receive, Scope, Send
 
 __all__ = ["AsyncJsonWebsocketConsumer", "AsyncWebsocketConsumer"]
 
 
-class AsyncWebsocketConsumer(AsyncConsumer):
+class AsyncWebsocketConsumer(GroupMember):
     """One WebSocket connection. Override :meth:`connect`, :meth:`receive`, :meth:`disconnect`.
 
     When a handler raises, the exception is logged and the socket closed with 1011; see
     :meth:`on_error`. However the connection ends, :meth:`disconnect` runs once, after the channel
     has left its groups and was closed.
     """
-
-    groups: Sequence[str] = ()
-    """Groups that the channel joins before :meth:`connect` runs."""
 
     _socket: Socket
 
@@ -210,20 +206,6 @@ class AsyncWebsocketConsumer(AsyncConsumer):
     def _on_closed(self) -> None:
         if self._connection is not None:
             self._connection.refuse_frames()
-
-    def _find_layer(self) -> BaseChannelLayer | None:
-        if isinstance(self.groups, str):
-            raise TypeError(
-                f"{type(self).__qualname__}.groups must be a list of group names, "
-                f"not the string {self.groups!r}"
-            )
-        if self.groups and self.channel_layer_alias is None:
-            raise self._no_layer(f"groups = {self.groups!r}")
-        return super()._find_layer()
-
-    async def _join_groups(self) -> None:
-        for group in self.groups:
-            await self.channel_layer.group_add(group, self.channel_name)
 
     async def _encode(self, content: object) -> str:
         return _encode_json(content).decode()
