@@ -89,6 +89,23 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, int]]:
     return statistics.snapshot
 
 
+@pytest.fixture
+async def pass_loop_time(
+    monkeypatch: pytest.MonkeyPatch, settle: Callable[[], Awaitable[None]]
+) -> Callable[[float], Awaitable[None]]:
+    """Stops the clock of the event loop, lets seconds pass for it, and what is due then run."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+
+    async def pass_time(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        await settle()
+
+    return pass_time
+
+
 DEADLINE: Final = 20
 """Seconds. Only a test that fails ever waits that long."""
 
