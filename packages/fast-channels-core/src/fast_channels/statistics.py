@@ -8,6 +8,12 @@
 ``event.unhandled``         an event for which the consumer has no handler
 ``event.undecodable``       bytes from a broker that are no message, or that no key decrypts
 ``event.before_accept``     a frame sent to a group member that had not accepted yet
+``frame.invalid``           a frame of a client that is not JSON, which ``error_policy`` ignores
+``handler.error``           an exception of a handler that ``error_policy`` let pass
+``outbox.full``             a frame for a client that was too slow, by the policy of its outbox
+``outbox.replaced``         a frame that gave way to a later one of the same key
+``outbox.closed``           a connection that was closed (1013), because its outbox was full
+``outbox.unsent``           a frame that still waited when the connection ended
 ``channel.gone``            a message to a channel of this process that is closed
 ==========================  ====================================================================
 
@@ -33,11 +39,13 @@ class DropCounter:
         self._counts: dict[str, int] = {}
         self._logged: dict[str, tuple[float, int]] = {}
 
-    def count(self, reason: str, detail: str, *, level: int = logging.WARNING) -> None:
-        """Add one for ``reason``; ``detail`` is a sentence for the log."""
+    def count(
+        self, reason: str, detail: str, *, times: int = 1, level: int = logging.WARNING
+    ) -> None:
+        """Add ``times`` for ``reason``; ``detail`` is a sentence for the log."""
         now = time.monotonic()
         with self._lock:
-            total = self._counts[reason] = self._counts.get(reason, 0) + 1
+            total = self._counts[reason] = self._counts.get(reason, 0) + times
             logged_at, logged_total = self._logged.get(reason, (float("-inf"), 0))
             if now - logged_at < 1:
                 return

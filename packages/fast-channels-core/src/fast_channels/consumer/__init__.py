@@ -1,5 +1,6 @@
 """Consumers: a class for a connection, a method for an event."""
 
+from fast_channels.consumer._outbox import Outbox as Outbox
 from fast_channels.consumer.base import AsyncConsumer as AsyncConsumer
 from fast_channels.consumer.base import ConsumerApplication as ConsumerApplication
 from fast_channels.consumer.http import AsyncHttpConsumer as AsyncHttpConsumer
@@ -14,4 +15,5 @@ __all__ = [
     "AsyncJsonWebsocketConsumer",
     "AsyncWebsocketConsumer",
     "ConsumerApplication",
+    "Outbox",
 ]

@@ -9,33 +9,36 @@
 The reader is the task in which the server calls the application. The dispatch loop is a task of
 its own, so what the server does to its task, such as cancelling it, cannot tear a handler's
 clean-up apart, and its context is known.
+
+Whatever ends a connection calls :meth:`Connection.end`, and the first call decides. From there
+on it goes one way: the client is told, the handler that runs returns, the channel leaves its
+groups and closes, the disconnect handler runs.
 """
 
 import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
+from fast_channels.consumer._channel import ConnectionChannel
+from fast_channels.consumer._close_frame import ABNORMAL, INTERNAL_ERROR, NO_CODE, TRY_AGAIN_LATER
 from fast_channels.consumer._handlers import EventTable
-from fast_channels.consumer._mailbox import ConnectionMailbox, PulledEnvelope
 from fast_channels.consumer._protocol import Ending, Protocol
 from fast_channels.exceptions import StopConsumer, UnhandledEventError
 from fast_channels.layers._fanout import FrameWriter, Started
-from fast_channels.layers._local import DeliversLocally
 from fast_channels.layers._mailbox import Envelope
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.statistics import statistics
-from fast_channels.types import ConsumerProbe, Event, Receive
+from fast_channels.types import ConsumerProbe, Event, Receive, Send
 
 if TYPE_CHECKING:
     from fast_channels.consumer.base import AsyncConsumer
 
 logger = logging.getLogger("fast_channels.consumer")
 
-ABNORMAL: Final = 1006
-"""RFC 6455 7.4.1: the connection ended without a close frame."""
+READ_AHEAD: Final = 32
+"""How many of the client's events may wait where its leaving is to be noticed behind them."""
 
 
 class Connection:
@@ -43,21 +46,19 @@ class Connection:
 
     __slots__ = (
         "_consumer",
-        "_context",
+        "_goodbye",
         "_interruptible",
-        "_loop",
         "_protocol",
-        "_pump",
         "_reading",
         "_server_task",
         "_started",
         "_stopped",
         "_table",
         "channel",
+        "context",
         "ending",
         "from_layer",
-        "layer",
-        "mailbox",
+        "loop",
         "task",
     )
 
@@ -71,18 +72,18 @@ class Connection:
         self._consumer = consumer
         self._table = table
         self._protocol = protocol
-        self.layer = layer
-        self.channel = ""
+        protocol.connection = self
         self.ending: Ending | None = None
         self.from_layer = False
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()
         self._interruptible = False
         self._reading = False
         self._stopped = False
         self._started: Started | None = None
-        self._pump: asyncio.Task[None] | None = None
-        self._context = contextvars.copy_context()
-        self.mailbox = ConnectionMailbox(self._loop, self._overflow())
+        self._goodbye: asyncio.Task[None] | None = None
+        ahead = READ_AHEAD if consumer.cancel_on_disconnect else 1
+        self.channel = ConnectionChannel(self, layer, consumer.overflow, ahead)
 
     # The reader: runs in the server's task.
 
@@ -90,8 +91,8 @@ class Connection:
         """Run until the connection has ended and everything of it is released."""
         server_task = self._server_task = cast("asyncio.Task[object]", asyncio.current_task())
         cancelled_before = server_task.cancelling()
-        await self._open_channel()
-        self.task = self._loop.create_task(self._serve(), context=self._context)
+        await self.channel.open()
+        self.task = self.loop.create_task(self._serve(), context=self.context)
         self.task.add_done_callback(self._stop_reading)
         if (probe := self._probe()) is not None:
             probe.application_started(self._consumer, self.task)
@@ -117,12 +118,14 @@ class Connection:
             if self._stopped:
                 # A receive() may keep a cancellation to itself: asyncio.wait_for() before 3.12.
                 return
-            left = event["type"].endswith(".disconnect")
-            if left:
-                self._protocol.client_left()
-            await self.mailbox.put_client_event(event)
-            if left:
+            if event["type"].endswith(".disconnect"):
+                # daphne says None if the client's close frame has no code.
+                code, reason = event.get("code") or NO_CODE, event.get("reason") or ""
+                self.end(code, reason, by_client=True)
+                if self._consumer.cancel_on_disconnect:
+                    self._cancel()
                 return
+            await self.channel.mailbox.put_client_event(event)
 
     def _stop_reading(self, _task: asyncio.Task[None] | None = None) -> None:
         if self._reading:
@@ -171,7 +174,7 @@ class Connection:
             await self._finish()
 
     async def _dispatch_all(self) -> None:
-        mailbox, table, consumer = self.mailbox, self._table, self._consumer
+        mailbox, table, consumer = self.channel.mailbox, self._table, self._consumer
         items = mailbox.items
         event: Event = {}
         while self.ending is None or self._started is not None:
@@ -201,11 +204,6 @@ class Connection:
                     mailbox.taken()
                     event = item
                     find, self.from_layer = table.find_for_server, False
-                    if event["type"].endswith(".disconnect"):
-                        # daphne says None if the client's close frame has no code.
-                        code, reason = event.get("code") or 1005, event.get("reason") or ""
-                        self.end(code, reason, by_client=True)
-                        return
                 if table.overrides_dispatch:
                     await consumer.dispatch(event)
                 else:
@@ -225,64 +223,115 @@ class Connection:
         except StopConsumer:
             self.end(1000)
         except (Exception, asyncio.CancelledError) as error:
-            self._log_failure(error, "on_error failed")
-            self.end(1011)
+            self.log_failure(error, "on_error failed")
+            self.end(INTERNAL_ERROR)
 
     def _failure(self, error: Exception | asyncio.CancelledError) -> Exception:
-        """What went wrong in the application's code; raises what really cancels this task.
+        """What went wrong in the application's code; raises what really cancels the current task.
 
         Otherwise something that a handler awaited was cancelled: an error like any other.
         """
         if isinstance(error, Exception):
             return error
-        if self.task.cancelling():
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
             raise error
         failure = RuntimeError("something that was awaited is cancelled; the handler was not")
         failure.__cause__ = error
         return failure
 
-    def _log_failure(self, error: Exception | asyncio.CancelledError, what: str) -> None:
+    def log_failure(self, error: Exception | asyncio.CancelledError, what: str) -> None:
         failure = self._failure(error)
         self._report(failure)
         logger.error("%s: %s", self.identity(), what, exc_info=failure)
 
     # Frames that skip the dispatch loop while it waits.
 
-    def take_frames(self) -> None:
-        """The socket is open: frames of a broadcast may be written to it."""
+    def take_frames(self, send: Send) -> None:
+        """The socket is open: frames of a broadcast may be given to its ``send``."""
         if self._table.takes_frames:
-            self.mailbox.writer = FrameWriter(
-                self._consumer.base_send, self.task, self._context, self._finish_write
+            self.channel.mailbox.writer = FrameWriter(
+                send, self.task, self.context, self.finish_write
             )
 
     def refuse_frames(self) -> None:
         """The socket is not open any more."""
-        self.mailbox.writer = None
+        self.channel.mailbox.writer = None
 
-    def _finish_write(self, rest: Started) -> None:
+    def finish_write(self, rest: Started) -> None:
+        """Let the dispatch loop await the rest of a write, before anything else."""
         self._started = rest
-        self.mailbox.wake()
+        self.channel.mailbox.wake()
 
-    def end(self, code: int, reason: str = "", *, by_client: bool = False) -> None:
-        """Make the dispatch loop stop after what it is doing; the first call decides."""
-        if self.ending is None:
-            self.ending = Ending(code, reason, by_client)
-            self.mailbox.wake()
-            if not by_client:
-                # Now, not at the very end: granian writes a close frame only while nobody waits
-                # in its receive().
-                self._stop_reading()
+    # The end.
+
+    def end(
+        self, code: int, reason: str = "", *, by_client: bool = False, flush: bool = True
+    ) -> None:
+        """Make the dispatch loop stop after what it is doing; the first call decides.
+
+        ``flush``: what waits to be sent still goes out.
+        """
+        if self.ending is not None:
+            return
+        self.ending = Ending(code, reason, by_client)
+        if by_client or code == ABNORMAL:
+            # Nobody is there to be told.
+            self._protocol.client_left()
+        else:
+            self._protocol.closing(flush=flush)
+        self.channel.mailbox.wake()
+        if not by_client:
+            # Now, not at the very end: granian writes a close frame only while nobody waits
+            # in its receive().
+            self._stop_reading()
+            if self._protocol.tells_at_once:
+                self._start_goodbye()
+
+    def end_overflowed(self) -> None:
+        """More waits for the client than may: it reads too slowly, or its handlers are slow."""
+        self.end(TRY_AGAIN_LATER, "too slow for its messages", flush=False)
+
+    def _start_goodbye(self) -> None:
+        """Tell the client of the end, in a task of its own.
+
+        Some servers wait for the client's answer, for many seconds if it is silent, and a handler
+        or the disconnect hook should not.
+        """
+        if self._goodbye is None and self._protocol.has_goodbye():
+            self._goodbye = self.loop.create_task(self._say_goodbye(), context=self.context)
+
+    async def goodbye_begun(self) -> None:
+        """Let the goodbye take its first step, which is all of it on most servers."""
+        if self._goodbye is not None and not self._goodbye.done():
+            await asyncio.sleep(0)
+
+    async def _say_goodbye(self) -> None:
+        try:
+            if self.ending is not None:
+                async with asyncio.timeout(self._consumer.close_timeout):
+                    await self._protocol.say_goodbye(self.ending)
+        except (Exception, asyncio.CancelledError) as error:
+            # The client may have gone first; that it has ended is known already.
+            failure = self._failure(error)
+            logger.debug("%s: could not end in good form", self.identity(), exc_info=failure)
 
     async def _finish(self) -> None:
         """Leave the groups, stop deliveries, say goodbye, run the disconnect hook: once."""
-        ending = self.ending or Ending(ABNORMAL, "", False)
-        await self._close_channel()
+        if self.ending is None:
+            self.end(ABNORMAL)
+        await self.channel.close()
         try:
-            await self._protocol.say_goodbye(ending)
-        except (Exception, asyncio.CancelledError) as error:
-            # The socket may have gone first; that it has ended is known already.
-            failure = self._failure(error)
-            logger.debug("%s: could not end in good form", self.identity(), exc_info=failure)
+            self._start_goodbye()
+            await self.goodbye_begun()
+            await self._disconnect()
+        finally:
+            if self._goodbye is not None:
+                await asyncio.wait([self._goodbye])
+            await self._protocol.stop()
+
+    async def _disconnect(self) -> None:
+        ending = self.ending or Ending(ABNORMAL, "", False)
         event = self._protocol.disconnect_event(self._consumer.scope, ending)
         if event is None:
             return
@@ -292,58 +341,7 @@ class Connection:
         except (StopConsumer, UnhandledEventError):
             pass
         except (Exception, asyncio.CancelledError) as error:
-            self._log_failure(error, "the disconnect handler failed")
-
-    # The channel.
-
-    async def _open_channel(self) -> None:
-        if isinstance(self.layer, DeliversLocally):
-            await self.layer.open_mailbox(self.mailbox)
-            self.channel = self.mailbox.name
-        elif self.layer is not None:
-            self.channel = await self.layer.new_channel()
-            self.mailbox.open(self.channel, self.layer.get_capacity(self.channel))
-            self._pump = self._loop.create_task(self._receive_from(self.layer))
-
-    async def _receive_from(self, layer: BaseChannelLayer) -> None:
-        """Fill the mailbox from a layer that can only be asked for messages, one by one."""
-        try:
-            while True:
-                pulled = PulledEnvelope(await layer.receive(self.channel))
-                self.mailbox.put(pulled)
-                self.mailbox.notify(self._loop)
-                await pulled.opened
-        except Exception as error:
-            self._log_failure(error, "its channel layer failed")
-            self.end(1011)
-
-    async def _close_channel(self) -> None:
-        self.mailbox.close(self._loop)
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.wait([self._pump])
-        if self.layer is not None:
-            try:
-                await self.layer.close_channel(self.channel)
-            except (Exception, asyncio.CancelledError) as error:
-                self._log_failure(error, f"could not close channel {self.channel}")
-
-    def _overflow(self) -> Callable[[], bool] | None:
-        """What to do when the mailbox is full; True if there is room then. Any thread asks."""
-        policy = self._consumer.overflow
-        if policy == "drop_oldest":
-            return self._drop_oldest
-        return self._close_overflowed if policy == "close" else None
-
-    def _drop_oldest(self) -> bool:
-        if not self.mailbox.drop_oldest():
-            return False
-        statistics.count("event.full", f"{self.channel!r} is full and lost its oldest message")
-        return True
-
-    def _close_overflowed(self) -> bool:
-        self._loop.call_soon_threadsafe(self.end, 1013, "too slow for its messages")
-        return False
+            self.log_failure(error, "the disconnect handler failed")
 
     # For logs and tests.
 

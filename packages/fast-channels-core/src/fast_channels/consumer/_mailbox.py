@@ -27,36 +27,41 @@ class PulledEnvelope(Envelope):
 class ConnectionMailbox(Mailbox):
     """Filled by the reader and by a layer, emptied by the dispatch loop.
 
-    The capacity bounds what comes from the layer. Of the client's events at most one waits: the
-    reader asks the server for the next when the last one went to its handler, so a client that
-    is too fast is slowed down by the server's own flow control.
+    The capacity bounds what comes from the layer. Of the client's events at most ``ahead`` wait:
+    then the reader asks the server for the next one when one of them went to its handler, so a
+    client that is too fast is slowed down by the server's own flow control.
 
     ``on_overflow`` is asked when the mailbox is full, and returns whether it made room.
     """
 
-    __slots__ = ("_loop", "_on_overflow", "_taken")
+    __slots__ = ("_ahead", "_loop", "_on_overflow", "_taken", "_waiting")
 
     takes_gaps = True
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_overflow: Callable[[], bool] | None
+        self, loop: asyncio.AbstractEventLoop, on_overflow: Callable[[], bool] | None, ahead: int
     ) -> None:
         super().__init__()
+        self._ahead = ahead
+        self._waiting = 0
         self._loop = loop
         self._on_overflow = on_overflow
         self._taken: asyncio.Future[None] | None = None
 
     async def put_client_event(self, event: Event) -> None:
-        """Queue an event of the client; returns when the dispatch loop has taken it."""
-        taken = self._taken = self._loop.create_future()
+        """Queue an event of the client; returns when there is room for the next one."""
         self.limit += 1
+        self._waiting += 1
         self.items.append(event)
         self.notify(self._loop)
-        await taken
+        if self._waiting >= self._ahead:
+            taken = self._taken = self._loop.create_future()
+            await taken
 
     def taken(self) -> None:
         """The dispatch loop has taken the client's event: the reader may go on."""
         self.limit -= 1
+        self._waiting -= 1
         taken, self._taken = self._taken, None
         if taken is not None and not taken.done():
             taken.set_result(None)

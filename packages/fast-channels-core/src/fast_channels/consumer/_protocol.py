@@ -1,9 +1,16 @@
 """What a protocol adds to a connection: when it is open, and how it ends."""
 
 from collections.abc import Awaitable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from fast_channels.types import Event, Scope
+
+if TYPE_CHECKING:
+    from fast_channels.consumer._connection import Connection
+
+LOST: Final = (OSError, RuntimeError)
+"""What ``send`` raises when the client has gone: OSError by the ASGI specification. granian and
+daphne know no better than RuntimeError; a middleware that raises it has no use for the socket."""
 
 
 class Ending(NamedTuple):
@@ -17,17 +24,33 @@ class Ending(NamedTuple):
 class Protocol:
     """Any ASGI protocol: nothing is known of its events."""
 
-    __slots__ = ()
+    __slots__ = ("connection",)
+
+    connection: "Connection"
+    """Set by the connection that this belongs to."""
+
+    tells_at_once: ClassVar[bool] = False
+    """Whether the client is told of the end while a handler still runs."""
 
     def client_left(self) -> None:
-        """The server said that the client is gone."""
+        """The client is gone: nothing that is sent from here on could reach it."""
+
+    def closing(self, *, flush: bool) -> None:
+        """The end is decided; ``flush``: what was sent before still goes out."""
 
     async def finish(self, write: Awaitable[None]) -> None:
         """Await the rest of a write that was begun for a broadcast."""
         await write
 
+    def has_goodbye(self) -> bool:
+        """Whether the client is there and waits to be told of the end."""
+        return False
+
     async def say_goodbye(self, ending: Ending) -> None:
-        """End the protocol in good form, unless it has ended."""
+        """End the protocol in good form."""
+
+    async def stop(self) -> None:
+        """Stop the tasks of the protocol; the connection is about to be released."""
 
     def disconnect_event(self, scope: Scope, ending: Ending) -> Event | None:
         """The last event for the consumer."""

@@ -55,12 +55,12 @@ class Response(Protocol):
     def client_left(self) -> None:
         self.state = State.COMPLETE
 
+    def has_goodbye(self) -> bool:
+        return self.state is not State.COMPLETE
+
     async def say_goodbye(self, ending: Ending) -> None:
         """Answer 500 if nothing was sent, else end the body: no request is left hanging."""
-        if ending.code == 1006:
-            # The server broke off: it answers itself, or there is nobody to answer.
-            self.client_left()
-        elif self.state is State.WAITING:
+        if self.state is State.WAITING:
             await self.start(500, [(b"content-type", b"text/plain; charset=utf-8")])
             await self.body(b"Internal Server Error", more_body=False)
         elif self.state is State.STARTED:

@@ -28,9 +28,10 @@ class AsyncConsumer:
     reaches only methods that the application's own classes declare.
 
     The consumer ends when a handler raises :class:`StopConsumer`, when the client leaves, or
-    when the server cancels the application. Then its channel leaves every group and is closed.
-    After that, if the client left, the handler of the server's disconnect event runs, once;
-    consumers of a certain protocol run it however they end.
+    when the server cancels the application. Events that wait by then are dropped, and when the
+    handler that runs has returned, the channel leaves every group and is closed. After that, if
+    the client left, the handler of the server's disconnect event runs, once; consumers of a
+    certain protocol run it however they end.
     """
 
     channel_layer_alias: str | None = None
@@ -39,6 +40,14 @@ class AsyncConsumer:
     overflow: Overflow = "drop_newest"
     """What happens to a message from the layer when as many wait as the layer's capacity for
     the channel: it is dropped, the oldest is dropped, or the connection is closed (1013)."""
+
+    cancel_on_disconnect: bool = False
+    """Whether the handler that runs is cancelled when the client leaves, instead of waited for.
+    It is noticed while no more than 32 events of the client wait; they are dropped then."""
+
+    close_timeout: float = 5.0
+    """Seconds that the end may take from which nobody but the client gains: writing what waits
+    to be sent, and the server's own goodbye. After that the server drops the connection."""
 
     scope: Scope
     """What the server said about the connection; ``scope["cookies"]`` is always there."""
@@ -89,9 +98,9 @@ class AsyncConsumer:
 
         Raises :class:`InvalidChannelLayerError` if the consumer has none.
         """
-        if self._connection is None or self._connection.layer is None:
+        if self._connection is None or self._connection.channel.layer is None:
             raise self._no_layer("it")
-        return self._connection.layer
+        return self._connection.channel.layer
 
     @property
     def channel_name(self) -> str:
@@ -99,9 +108,9 @@ class AsyncConsumer:
 
         Raises :class:`InvalidChannelLayerError` if the consumer has no layer.
         """
-        if self._connection is None or self._connection.layer is None:
+        if self._connection is None or self._connection.channel.layer is None:
             raise self._no_layer("a channel name")
-        return self._connection.channel
+        return self._connection.channel.name
 
     async def dispatch(self, message: Event, /) -> None:
         """Give an event to the handler of its type.

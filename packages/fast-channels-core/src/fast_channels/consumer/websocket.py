@@ -1,6 +1,6 @@
 """Consumers for WebSockets: frames as they are, or frames of JSON."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from asgiref.typing import (
@@ -9,32 +9,69 @@ from asgiref.typing import (
     WebSocketReceiveEvent,
 )
 
+from fast_channels.consumer._close_frame import INTERNAL_ERROR, close_code, close_reason
+from fast_channels.consumer._frames import (
+    binary_frame,
+    extensions_of,
+    make_denial,
+    require_upgrade,
+    text_frame,
+)
 from fast_channels.consumer._groups import GroupMember
-from fast_channels.consumer._socket import LOST, Socket, State, close_code, close_reason
+from fast_channels.consumer._outbox import Outbox
+from fast_channels.consumer._protocol import LOST
+from fast_channels.consumer._socket import Socket, State
 from fast_channels.consumer.base import require_scope_type
-from fast_channels.exceptions import AcceptConnection, DenyConnection, UnhandledEventError
+from fast_channels.exceptions import (
+    AcceptConnection,
+    ConnectionStateError,
+    DenyConnection,
+    UnhandledEventError,
+)
 from fast_channels.layers._mailbox import as_frame
 from fast_channels.statistics import statistics
 from fast_channels.types import Event, Headers, Receive, Scope, Send
 
 __all__ = ["AsyncJsonWebsocketConsumer", "AsyncWebsocketConsumer"]
 
+ErrorPolicy = Literal["close", "report", "ignore"]
+RejectMode = Literal["close", "denial", "http"]
+
 
 class AsyncWebsocketConsumer(GroupMember):
     """One WebSocket connection. Override :meth:`connect`, :meth:`receive`, :meth:`disconnect`.
 
-    When a handler raises, the exception is logged and the socket closed with 1011; see
-    :meth:`on_error`. However the connection ends, :meth:`disconnect` runs once, after the channel
-    has left its groups and was closed.
+    When a handler raises, the exception is logged and by default the socket closed with 1011;
+    see :attr:`error_policy`. However the connection ends, :meth:`disconnect` runs once, after the
+    channel has left its groups and was closed.
     """
 
+    error_policy: ErrorPolicy = "close"
+    """What follows when a handler of an open socket raised, after the exception was logged:
+    ``"close"``: the socket is closed with 1011; ``"report"``: the client is sent
+    :meth:`error_frame`; ``"ignore"``: it is counted. An exception in :meth:`connect` closes."""
+
+    outbox: Outbox | None = None
+    """What may wait for a client that reads slowly. None: :meth:`send` waits for the server to
+    take the frame, so a slow client slows down its own handlers and nobody else's. With
+    ``overflow = "close"`` an outbox that waits is always there, so that a handler that waits in
+    :meth:`send` does not keep the connection from being closed."""
+
     _socket: Socket
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.error_policy not in (policies := get_args(ErrorPolicy)):
+            raise ValueError(
+                f"{cls.__qualname__}.error_policy is {cls.error_policy!r}, "
+                f"expected one of {policies}"
+            )
 
     async def connect(self) -> None:
         """A client asks for a connection. By default it is accepted.
 
-        Call :meth:`accept`, or :meth:`close` to reject; raising :class:`AcceptConnection` or
-        :class:`DenyConnection` does the same. Without either the client waits.
+        Call :meth:`accept` or :meth:`reject`; raising :class:`AcceptConnection` accepts, too, and
+        :class:`DenyConnection` refuses with HTTP status 403. Without either the client waits.
         """
         await self.accept()
 
@@ -61,8 +98,7 @@ class AsyncWebsocketConsumer(GroupMember):
         """Run for one WebSocket; an HTTP request that came here is answered with status 426."""
         if scope["type"] == "http":
             # Mounting a path sends both kinds of request to it.
-            await send({"type": "http.response.start", "status": 426, "headers": _UPGRADE})
-            await send({"type": "http.response.body", "body": b"This is a WebSocket endpoint."})
+            await require_upgrade(send)
             return
         require_scope_type(self, scope, "websocket")
         await super().__call__(scope, receive, send)
@@ -76,8 +112,13 @@ class AsyncWebsocketConsumer(GroupMember):
         text_data: str | None = None,
         bytes_data: bytes | None = None,
         close: bool | int = False,
+        *,
+        key: str | None = None,
     ) -> None:
         """Send a frame of text or of bytes, and close after it if ``close`` is True or a code.
+
+        ``key``: what the frame is the latest news of, for an :attr:`outbox` that keeps the
+        latest frame of each key; without effect otherwise.
 
         After the end of the connection the frame is dropped and counted. Raises
         :class:`ConnectionStateError` before :meth:`accept`, :class:`ValueError` unless exactly
@@ -88,8 +129,8 @@ class AsyncWebsocketConsumer(GroupMember):
         if close:
             # Refused before the frame is sent rather than after it.
             close = close_code(close)
-        frame = _text_frame(text_data) if text_data is not None else _binary_frame(bytes_data)
-        write = self._socket.write(frame)
+        frame = text_frame(text_data) if text_data is not None else binary_frame(bytes_data)
+        write = self._socket.write(frame, key)
         try:
             await write
         except LOST as error:
@@ -98,21 +139,59 @@ class AsyncWebsocketConsumer(GroupMember):
             await self.close(close)
 
     async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
-        """Close the connection, or reject it if it was not accepted yet.
+        """Close the connection, or refuse it if it was not accepted yet.
 
-        ``code``: None and True mean 1000. ``reason``: at most 123 bytes of UTF-8. The handler
-        that runs goes on; the consumer ends after it. Closing again does nothing.
+        ``code``: None and True mean 1000. ``reason``: at most 123 bytes of UTF-8. What was sent
+        before goes out first. Returns without waiting for the client's answer. The handler that
+        runs goes on; the consumer ends after it. Closing again does nothing.
 
-        A rejected client sees HTTP status 403, never the code. Raises :class:`ValueError` for a
-        code that RFC 6455 forbids to send and for a reason that is too long. daphne sends no
-        reasons, and of the codes below 3000 only 1000 and 1011: 4003 there stands for 1003.
+        A refused client sees HTTP status 403, never the code: see :meth:`reject`. Raises
+        :class:`ValueError` for a code that RFC 6455 forbids to send and for a reason that is too
+        long. daphne sends no reasons, and of the codes below 3000 only 1000 and 1011: 4003 there
+        stands for 1003.
         """
         code, reason = close_code(code), close_reason(reason)
-        if self._socket.state is State.CLOSED:
-            return
-        if self._connection is not None:
+        if self._connection is not None and self._socket.state in (State.CONNECTING, State.OPEN):
             self._connection.end(code, reason)
-        await self._socket.close(code, reason)
+            await self._connection.goodbye_begun()
+
+    async def reject(
+        self,
+        code: int = 4403,
+        reason: str | None = None,
+        *,
+        mode: RejectMode = "close",
+        status: int = 403,
+        body: str | bytes = b"",
+        headers: Headers = (),
+    ) -> None:
+        """Refuse the connection in :meth:`connect`, so that the client learns why.
+
+        ``mode``:
+
+        * ``"close"``: the handshake is completed and the connection closed with ``code`` and
+          ``reason``, in between no frame is sent. All that a script in a browser can see.
+        * ``"denial"``: the handshake is answered with HTTP ``status``, ``headers`` and ``body``
+          (text as UTF-8), for clients that are no browsers. Servers without the extension
+          "WebSocket Denial Response" of ASGI, daphne for one, answer 403.
+        * ``"http"``: the handshake is answered with HTTP status 403.
+
+        A script in a browser sees 1006 for the latter two. :meth:`disconnect` is given ``code``
+        by all. Raises :class:`ConnectionStateError` after :meth:`accept`, :class:`ValueError` for
+        a status that is none of an error (400 to 599), and as :meth:`close` does.
+        """
+        code, reason = close_code(code), close_reason(reason)
+        denial = make_denial(status, body, headers)
+        if mode not in (modes := get_args(RejectMode)):
+            raise ValueError(f"mode is {mode!r}, expected one of {modes}")
+        if self._socket.state is State.OPEN:
+            raise ConnectionStateError("reject() was called after accept(): use close()")
+        if self._socket.state is State.CONNECTING:
+            if mode == "close":
+                self._socket.accepts_to_close = True
+            elif mode == "denial" and "websocket.http.response" in extensions_of(self.scope):
+                self._socket.denial = denial
+            await self.close(code, reason)
 
     async def broadcast(
         self,
@@ -121,12 +200,14 @@ class AsyncWebsocketConsumer(GroupMember):
         text: str | None = None,
         bytes: bytes | None = None,
         json: object = None,
+        key: str | None = None,
     ) -> None:
         """Send one frame to the sockets of all members of a group, without a handler.
 
         The frame is encoded once, so this is the fastest way to say the same to many. Give
         exactly one of ``text``, ``bytes`` and ``json``; the latter is encoded with
-        ``encode_json`` if the class has one. Members whose socket is not open miss it. Raises as
+        ``encode_json`` if the class has one. ``key``: see :meth:`send`. Members whose socket is
+        not open miss it. Raises as
         :meth:`BaseChannelLayer.group_send` does, :class:`ValueError` unless there is one kind of
         data, and :class:`TypeError` for data of a wrong type.
         """
@@ -134,20 +215,33 @@ class AsyncWebsocketConsumer(GroupMember):
             raise ValueError("broadcast() takes exactly one of text, bytes and json")
         if json is not None:
             text = await self._encode(json)
-        frame = _text_frame(text) if text is not None else _binary_frame(bytes)
+        frame = text_frame(text) if text is not None else binary_frame(bytes)
+        if key is not None:
+            frame["key"] = key
         await self.channel_layer.group_send(group, frame)
 
     async def on_error(self, exc: Exception, event: Event, /) -> None:
         """A handler raised ``exc`` while it was given ``event``.
 
-        By default the exception is logged and the socket closed with 1011, accepted first if it
-        was not, so that the client sees the code. What this method raises itself is logged, too,
-        and closes with 1011.
+        By default the exception is logged and :attr:`error_policy` followed. A client that was
+        not accepted yet is accepted first, so that it sees the code 1011. What this method raises
+        itself is logged, too, and closes with 1011.
         """
         self._log_error(exc, event)
-        if self._socket.state is State.CONNECTING:
-            await self._socket.accept(self.scope, None, None)
-        await self.close(1011, "internal error")
+        if self._socket.state is State.OPEN and self.error_policy == "report":
+            await self.send(await self._encode(self.error_frame(exc, event)))
+        elif self._socket.state is State.OPEN and self.error_policy == "ignore":
+            statistics.count("handler.error", f"{type(self).__qualname__} lives on after an error")
+        else:
+            self._socket.accepts_to_close = self._socket.state is State.CONNECTING
+            await self.close(INTERNAL_ERROR, "internal error")
+
+    def error_frame(self, exc: Exception, event: Event, /) -> object:
+        """What the client is told of an exception, by the policy ``"report"``: encoded as JSON.
+
+        By default nothing of the exception itself, which may be nobody else's business.
+        """
+        return {"type": "error", "error": "internal error"}
 
     # Events of the server.
 
@@ -186,7 +280,10 @@ class AsyncWebsocketConsumer(GroupMember):
         if self._socket.state is State.CONNECTING:
             statistics.count("event.before_accept", "a frame to a socket that is not accepted yet")
             return
-        await self._socket.finish(self._socket.write(frame))
+        key = message.get("key")
+        if not isinstance(key, str | None):
+            raise UnhandledEventError(f"the 'key' of a 'websocket.send' message is {key!r}, no str")
+        await self._socket.finish(self._socket.write(frame, key))
 
     async def websocket_close(self, message: Event) -> None:
         """A request to close this socket, sent to the channel or to a group."""
@@ -196,37 +293,25 @@ class AsyncWebsocketConsumer(GroupMember):
             raise UnhandledEventError(f"a 'websocket.close' message is refused: {error}") from None
 
     def _make_protocol(self) -> Socket:
-        self._socket = Socket(self.base_send, self._on_open, self._on_closed)
+        outbox = self.outbox
+        if outbox is None and self.overflow == "close":
+            outbox = _WAITING
+        self._socket = Socket(self.base_send, outbox)
         return self._socket
-
-    def _on_open(self) -> None:
-        if self._connection is not None:
-            self._connection.take_frames()
-
-    def _on_closed(self) -> None:
-        if self._connection is not None:
-            self._connection.refuse_frames()
 
     async def _encode(self, content: object) -> str:
         return _encode_json(content).decode()
 
 
-def _text_frame(text: object) -> Event:
-    if not isinstance(text, str):
-        raise TypeError(f"the text of a frame must be a str, not {type(text).__name__}")
-    return {"type": "websocket.send", "text": text}
-
-
-def _binary_frame(data: bytes | None) -> Event:
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"the data of a binary frame must be bytes, not {type(data).__name__}")
-    return {"type": "websocket.send", "bytes": bytes(data)}
+# At most one frame waits beside the one that the server has not taken: nearly no outbox.
+_WAITING: Final = Outbox(max_messages=1, overflow="wait")
 
 
 class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
     """A WebSocket connection whose frames are texts of JSON. Override :meth:`receive_json`.
 
-    A text frame that is not JSON closes the connection with 1007, a binary frame with 1003.
+    A text frame that is not JSON closes the connection with 1007, a binary frame with 1003;
+    :attr:`error_policy` may have the client told instead, or the frame ignored and counted.
     """
 
     async def receive(
@@ -234,22 +319,37 @@ class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
     ) -> None:
         """Decode a frame and call :meth:`receive_json`."""
         if text_data is None:
-            await self.close(1003, "expected a text frame of JSON, got a binary frame")
+            await self._refuse(1003, "expected a text frame of JSON, got a binary frame")
             return
         try:
             content = await self.decode_json(text_data)
         except (ValueError, RecursionError):
-            await self.close(1007, "expected a text frame of JSON, got one that is not")
+            await self._refuse(1007, "expected a text frame of JSON, got one that is not")
             return
         await self.receive_json(content, **kwargs)
 
     async def receive_json(self, content: Any, /) -> None:
         """A frame came; ``content`` is what its JSON says."""
 
-    async def send_json(self, content: Any, close: bool | int = False) -> None:
+    async def _refuse(self, code: int, why: str) -> None:
+        if self.error_policy == "close":
+            await self.close(code, why)
+        elif self.error_policy == "report":
+            await self.send(await self._encode({"type": "error", "error": why}))
+        else:
+            statistics.count("frame.invalid", why)
+
+    async def send_json(
+        self, content: Any, close: bool | int = False, *, key: str | None = None
+    ) -> None:
         """Encode anything that :meth:`encode_json` takes and send it; see :meth:`send`."""
-        if close or not self._events.sends_plain_json:
-            await self.send(await self.encode_json(content), close=close)
+        if close or key is not None or not self._events.sends_plain_json:
+            text = await self.encode_json(content)
+            if key is None:
+                # An overridden send() may know of no key.
+                await self.send(text, close=close)
+            else:
+                await self.send(text, close=close, key=key)
             return
         # The same, for a class that overrides neither, without their calls.
         write = self._socket.write(
@@ -277,11 +377,5 @@ class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
         return await self.encode_json(content)
 
 
-# RFC 9110, 15.5.22.
-_UPGRADE: Final = [
-    (b"content-type", b"text/plain; charset=utf-8"),
-    (b"connection", b"upgrade"),
-    (b"upgrade", b"websocket"),
-]
 _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode

@@ -26,10 +26,21 @@ from fast_channels.types import Event, Send
 _FINISHED: Final = object()
 
 
+class WritesAnywhere:
+    """Has a ``send`` for which it is all the same in which task and context it is called."""
+
+    __slots__ = ()
+
+
+def writes_anywhere(send: Send) -> bool:
+    """Whether ``send`` is a server's own, or one that says so."""
+    return isinstance(getattr(send, "__self__", None), asyncio.BaseProtocol | WritesAnywhere)
+
+
 class FrameWriter:
     """An open socket whose owner lets frames be written while it waits in its mailbox."""
 
-    __slots__ = ("context", "finish", "is_busy", "is_servers_own", "loop", "send", "task")
+    __slots__ = ("anywhere", "context", "finish", "is_busy", "loop", "send", "task")
 
     def __init__(
         self,
@@ -46,9 +57,7 @@ class FrameWriter:
         """Given the rest of a write, makes the task await it."""
         self.is_busy: bool = False
         """The first step of a write runs; middleware may send to the same group in it."""
-        self.is_servers_own: bool = isinstance(
-            getattr(send, "__self__", None), asyncio.BaseProtocol
-        )
+        self.anywhere: bool = writes_anywhere(send)
 
 
 class Started:
@@ -128,7 +137,7 @@ class Delivery:
             items = mailbox.items
             if is_frame and not items and mailbox.waiters:
                 writer = mailbox.writer
-                if writer is not None and writer.is_servers_own and writer.loop is self._loop:
+                if writer is not None and writer.anywhere and writer.loop is self._loop:
                     # Nothing can come in between, so the frame need not be queued.
                     self._idle.append(writer)
                     continue

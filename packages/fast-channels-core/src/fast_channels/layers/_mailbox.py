@@ -53,7 +53,8 @@ class Envelope:
         self._spare = spare
         self.frame: Event | None = None
         """The ASGI event to write, if the message is one and nothing else."""
-        if message["type"] == "websocket.send":
+        # What has a key is for an outbox to look at.
+        if message["type"] == "websocket.send" and "key" not in message:
             self.frame = as_frame(self.open())
 
     def open(self) -> Message:

@@ -1,0 +1,47 @@
+"""The ASGI events that a WebSocket consumer sends, checked and put together."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fast_channels.consumer._socket import Denial
+from fast_channels.types import Event, Headers, Scope, Send
+
+# RFC 9110, 15.5.22.
+_UPGRADE: Final = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"connection", b"upgrade"),
+    (b"upgrade", b"websocket"),
+]
+
+
+def text_frame(text: object) -> Event:
+    if not isinstance(text, str):
+        raise TypeError(f"the text of a frame must be a str, not {type(text).__name__}")
+    return {"type": "websocket.send", "text": text}
+
+
+def binary_frame(data: bytes | None) -> Event:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"the data of a binary frame must be bytes, not {type(data).__name__}")
+    return {"type": "websocket.send", "bytes": bytes(data)}
+
+
+def make_denial(status: int, body: str | bytes, headers: Headers) -> Denial:
+    if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise ValueError(f"status is {status!r}, expected that of an HTTP error: 400 to 599")
+    pairs = list(headers)
+    if isinstance(body, str):
+        body = body.encode()
+        pairs = pairs or [(b"content-type", b"text/plain; charset=utf-8")]
+    return Denial(status, pairs, body)
+
+
+def extensions_of(scope: Scope) -> Mapping[str, object]:
+    extensions: Mapping[str, object] = scope.get("extensions") or {}
+    return extensions
+
+
+async def require_upgrade(send: Send) -> None:
+    """Answer an HTTP request that should have been a WebSocket handshake."""
+    await send({"type": "http.response.start", "status": 426, "headers": _UPGRADE})
+    await send({"type": "http.response.body", "body": b"This is a WebSocket endpoint."})
