@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from fast_channels.layers import InMemoryChannelLayer
 from fast_channels.types import Event
 
 if TYPE_CHECKING:
-    from conftest import Actor, Scene, Serve
+    from conftest import Actor, Client, Scene, Serve
 
 Act = Callable[["Actor"], Awaitable[None]]
 
@@ -250,3 +251,174 @@ async def test_what_disconnect_does_changes_nothing(
     assert await client.leave(1001) == []
     scene.check(1001)
     assert scene.logged() == ["ERROR"] * errors
+
+
+# Nobody waits for somebody who may not answer.
+
+
+async def test_disconnect_does_not_wait_for_the_clients_answer(
+    serve: "Serve", scene: "Scene"
+) -> None:
+    answered, disconnected = asyncio.Event(), asyncio.Event()
+
+    async def send(event: Any) -> None:
+        if event["type"] == "websocket.close":
+            await answered.wait()
+        await client.sent(event)
+
+    async def receive(consumer: "Actor") -> None:
+        await consumer.close(4001)
+
+    async def disconnect(consumer: "Actor") -> None:
+        disconnected.set()
+
+    client = serve(scene.app(receive=receive, disconnect=disconnect), send=send)
+    await client.open()
+    client.text("go")
+    await disconnected.wait()
+    assert not client.task.done()
+    answered.set()
+    assert codes(await client.ended()) == [4001]
+    scene.check(4001)
+
+
+async def test_a_client_that_never_answers_is_given_up(serve: "Serve", scene: "Scene") -> None:
+    async def send(event: Any) -> None:
+        if event["type"] == "websocket.close":
+            await asyncio.Event().wait()
+        await client.sent(event)
+
+    async def receive(consumer: "Actor") -> None:
+        consumer.close_timeout = 0.01
+        await consumer.close(4001)
+
+    client = serve(scene.app(receive=receive), send=send)
+    await client.open()
+    client.text("go")
+    assert await client.ended() == []
+    scene.check(4001)
+    assert scene.logged() == ["DEBUG"]
+
+
+async def test_the_client_is_told_while_a_handler_is_busy(serve: "Serve", scene: "Scene") -> None:
+    consumers: list[Actor] = []
+    go_on = asyncio.Event()
+
+    async def receive(consumer: "Actor") -> None:
+        consumers.append(consumer)
+        await go_on.wait()
+
+    client = await serve.open(scene.app(receive=receive))
+    client.text("go")
+    while not consumers:  # noqa: ASYNC110  # the application's own step
+        await asyncio.sleep(0)
+    await consumers[0].close(4001)
+    assert (await client.next())["code"] == 4001
+    assert scene.ends == []
+    go_on.set()
+    assert await client.ended() == []
+    scene.check(4001)
+
+
+async def test_events_that_wait_when_the_client_leaves_are_dropped(
+    serve: "Serve", default_layer: InMemoryChannelLayer, scene: "Scene"
+) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    handled: list[str] = []
+
+    async def receive(consumer: "Actor") -> None:
+        entered.set()
+        await go_on.wait()
+
+    async def event(consumer: "Actor") -> None:
+        handled.append("event")
+
+    client = await serve.open(scene.app(receive=receive, event=event))
+    client.text("go")
+    await entered.wait()
+    await default_layer.group_send("room", {"type": "event"})
+    client.give({"type": "websocket.disconnect", "code": 1001})
+    while client.unread:  # noqa: ASYNC110  # the application's own step
+        await asyncio.sleep(0)
+    go_on.set()
+    await client.ended()
+    assert handled == []
+    scene.check(1001)
+
+
+# cancel_on_disconnect
+
+
+async def hasty(serve: "Serve", scene: "Scene", **acts: Act) -> "Client":
+    app = scene.app(**acts)
+    app.consumer_class = type("Hasty", (app.consumer_class,), {"cancel_on_disconnect": True})
+    return await serve.open(app)
+
+
+async def test_the_busy_handler_is_cancelled(serve: "Serve", scene: "Scene") -> None:
+    steps: list[str] = []
+    entered = asyncio.Event()
+
+    async def receive(consumer: "Actor") -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # Its clean-up is not broken off, too.
+            await asyncio.sleep(0)
+            steps.append(f"cleaned up, {scene.ends}")
+
+    client = await hasty(serve, scene, receive=receive)
+    # The leaving is noticed behind frames that wait.
+    client.text("go", "waits", "waits, too")
+    await entered.wait()
+    assert await client.leave(1001) == []
+    assert steps == ["cleaned up, []"]
+    scene.check(1001)
+    assert scene.logged() == []
+
+
+async def test_a_handler_that_is_not_busy_is_not_cancelled(serve: "Serve", scene: "Scene") -> None:
+    client = await hasty(serve, scene)
+    assert await client.leave(1001) == []
+    scene.check(1001)
+    assert scene.logged() == []
+
+
+async def test_a_handler_may_resist(serve: "Serve", scene: "Scene") -> None:
+    entered = asyncio.Event()
+    steps: list[str] = []
+
+    async def receive(consumer: "Actor") -> None:
+        entered.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+        steps.append("resisted")
+
+    client = await hasty(serve, scene, receive=receive)
+    client.text("go", "never handled")
+    await entered.wait()
+    assert await client.leave(1001) == []
+    assert steps == ["resisted"]
+    scene.check(1001)
+
+
+async def test_only_so_much_is_read_ahead(serve: "Serve", scene: "Scene") -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def receive(consumer: "Actor") -> None:
+        entered.set()
+        await go_on.wait()
+
+    client = await hasty(serve, scene, receive=receive)
+    client.text(*map(str, range(100)))
+    await entered.wait()
+    unread = -1
+    while client.unread != unread:
+        unread = client.unread
+        await asyncio.sleep(0)
+    assert unread == 100 - 1 - 32
+    go_on.set()
+    assert await client.leave(1001) == []
+    scene.check(1001)

@@ -84,6 +84,7 @@ class OutboxWriter(WritesAnywhere):
         "_by_key",
         "_bytes",
         "_is_direct",
+        "_is_fresh",
         "_is_open",
         "_items",
         "_loop",
@@ -99,6 +100,7 @@ class OutboxWriter(WritesAnywhere):
         self._options = options
         self._socket = socket
         self._is_direct = writes_anywhere(send)
+        self._is_fresh = False
         self._is_open = True
         self._loop = asyncio.get_running_loop()
         self._items = deque[_Waiting]()
@@ -114,6 +116,9 @@ class OutboxWriter(WritesAnywhere):
             self._write_at_once(event)
             return
         size = _size(event)
+        if self._is_fresh and not self._has_room(size):
+            # A handler that sends without a pause says nothing of how slow its client is.
+            await asyncio.sleep(0)
         if self._options.overflow == "wait":
             await self._wait_for_room(size)
         elif self._replaces(event, size, key) or not self._makes_room(size):
@@ -218,12 +223,14 @@ class OutboxWriter(WritesAnywhere):
                 self._start_writing(Started(writing, yielded))
 
     def _start_writing(self, rest: Started | None) -> None:
+        self._is_fresh = rest is None
         context = self._socket.connection.context
         writer = self._loop.create_task(self._write(rest), context=context)
         # An eager task may have ended by now.
         self._writer = None if writer.done() else writer
 
     async def _write(self, rest: Started | None) -> None:
+        self._is_fresh = False
         try:
             if rest is not None:
                 await self._try(rest)
