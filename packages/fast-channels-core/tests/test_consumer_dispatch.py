@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -73,13 +73,35 @@ class Target(AsyncJsonWebsocketConsumer):
     async def __aenter__(self) -> None:
         await self.__mangled({})
 
-    # Nor is what is no coroutine method.
+    # Nor is what is no coroutine method, and no plain one that looks like a handler.
 
-    def synchronous(self, event: Event) -> None:
+    def synchronous(self, text: str) -> None:
+        raise AssertionError
+
+    def returns_a_value(self, event: Event) -> str:
         raise AssertionError
 
     def returns_an_awaitable(self, event: Event) -> Awaitable[None]:
         return self.close(4000)
+
+    def has_more_parameters(self, event: Event, urgent: bool = False) -> None:
+        raise AssertionError
+
+    def has_an_option(self, event: Event, *, urgent: bool = False) -> None:
+        raise AssertionError
+
+    def takes_anything(self, event: Event, *args: Any, **kwargs: Any) -> None:
+        raise AssertionError
+
+    def takes_nothing(self) -> None:
+        raise AssertionError
+
+    def generates(self, event: Event) -> Iterator[None]:
+        raise AssertionError
+
+    @staticmethod
+    def is_static(target: object, event: Event) -> None:
+        raise AssertionError
 
     @property
     def secret(self) -> str:
@@ -268,7 +290,7 @@ async def test_receivers_share_no_value(
         ("_private", "event types that start with an underscore reach no handler"),
         ("close", "close is not for events from a channel layer"),
         ("websocket.ping", "websocket_ping is not for events from a channel layer"),
-        ("synchronous", "Target.synchronous is not a coroutine method (async def)"),
+        ("synchronous", "Target.synchronous is not a coroutine method (async def), nor a plain"),
         ("not.there", "declare 'async def not_there(self, event)' (declared: mark)"),
     ],
 )

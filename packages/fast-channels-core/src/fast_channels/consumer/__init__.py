@@ -1,6 +1,8 @@
 """Consumers: a class for a connection, a method for an event."""
 
+from fast_channels.consumer._concurrent import concurrent as concurrent
 from fast_channels.consumer._outbox import Outbox as Outbox
+from fast_channels.consumer._threads import in_thread as in_thread
 from fast_channels.consumer.base import AsyncConsumer as AsyncConsumer
 from fast_channels.consumer.base import ConsumerApplication as ConsumerApplication
 from fast_channels.consumer.http import AsyncHttpConsumer as AsyncHttpConsumer
@@ -16,4 +18,6 @@ __all__ = [
     "AsyncWebsocketConsumer",
     "ConsumerApplication",
     "Outbox",
+    "concurrent",
+    "in_thread",
 ]

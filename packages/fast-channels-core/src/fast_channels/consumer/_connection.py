@@ -33,6 +33,7 @@ from fast_channels.statistics import statistics
 from fast_channels.types import ConsumerProbe, Event, Receive, Send
 
 if TYPE_CHECKING:
+    from fast_channels.consumer._concurrent import Crew
     from fast_channels.consumer.base import AsyncConsumer
 
 logger = logging.getLogger("fast_channels.consumer")
@@ -56,7 +57,9 @@ class Connection:
         "_table",
         "channel",
         "context",
+        "crew",
         "ending",
+        "event",
         "from_layer",
         "loop",
         "task",
@@ -74,7 +77,9 @@ class Connection:
         self._protocol = protocol
         protocol.connection = self
         self.ending: Ending | None = None
+        self.event: Event = {}
         self.from_layer = False
+        self.crew: Crew | None = None
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()
         self._interruptible = False
@@ -164,10 +169,14 @@ class Connection:
         self._interruptible = True
         try:
             await self._dispatch_all()
+            if self.crew is not None:
+                await self.crew.stop(spare=True)
         except asyncio.CancelledError:
             self.end(ABNORMAL)
         finally:
             self._interruptible = False
+            if self.crew is not None:
+                await self.crew.stop(spare=False)
             # What was cancelled is over: a task group of the disconnect handler looks at this.
             while self.task.uncancel():
                 pass
@@ -198,22 +207,27 @@ class Connection:
                 if isinstance(item, Envelope):
                     if item.expires_at <= time.monotonic():
                         continue
-                    event = item.open()
+                    event = self.event = item.open()
                     find, self.from_layer = table.find_for_layer, True
                 else:
                     mailbox.taken()
-                    event = item
+                    event = self.event = item
                     find, self.from_layer = table.find_for_server, False
                 if table.overrides_dispatch:
                     await consumer.dispatch(event)
                 else:
                     await find(consumer, event)(event)
-            except StopConsumer:
-                self.end(1000)
-            except UnhandledEventError as error:
-                statistics.count("event.unhandled", str(error))
             except (Exception, asyncio.CancelledError) as error:
-                await self._fail(self._failure(error), event)
+                await self.failed(error, event)
+
+    async def failed(self, error: Exception | asyncio.CancelledError, event: Event) -> None:
+        """Do what has to be done when a handler raised; raises only what cancels this task."""
+        if isinstance(error, StopConsumer):
+            self.end(1000)
+        elif isinstance(error, UnhandledEventError):
+            statistics.count("event.unhandled", str(error))
+        else:
+            await self._fail(self._failure(error), event)
 
     async def _fail(self, failure: Exception, event: Event) -> None:
         """Give what a handler raised to the application; nothing gets past."""
@@ -244,6 +258,10 @@ class Connection:
         failure = self._failure(error)
         self._report(failure)
         logger.error("%s: %s", self.identity(), what, exc_info=failure)
+
+    def is_dispatching(self) -> bool:
+        """Whether the dispatch loop is what runs, and the connection has not ended."""
+        return self.ending is None and asyncio.current_task() is self.task
 
     # Frames that skip the dispatch loop while it waits.
 
@@ -280,6 +298,8 @@ class Connection:
             self._protocol.client_left()
         else:
             self._protocol.closing(flush=flush)
+        if self.crew is not None:
+            self.crew.connection_ended()
         self.channel.mailbox.wake()
         if not by_client:
             # Now, not at the very end: granian writes a close frame only while nobody waits

@@ -21,7 +21,7 @@ class EventTable:
     Anybody who can send to a group chooses the event's type. So an event from a layer reaches
     only the coroutine methods that the application's own classes declare as handlers: no method
     that a library class has, overridden or not, no handler of the server's events, nothing
-    private.
+    private. Plain methods that look like handlers have become such by now; see in_thread().
     """
 
     __slots__ = (
@@ -39,8 +39,7 @@ class EventTable:
         self._reserved: set[str] = set()
         declared: set[str] = set()
         for base in owner.__mro__:
-            ours = base is object or base.__module__.startswith(_LIBRARY)
-            (self._reserved if ours else declared).update(vars(base))
+            (self._reserved if is_of_the_library(base) else declared).update(vars(base))
         names = {
             name for name in declared - self._reserved if not name.startswith(("_", *_PROTOCOLS))
         }
@@ -91,11 +90,18 @@ class EventTable:
         elif name.startswith(_PROTOCOLS) or name in self._reserved:
             reason = f"{name} is not for events from a channel layer"
         elif callable(getattr(self._owner, name, None)):
-            reason = f"{title}.{name} is not a coroutine method (async def)"
+            reason = (
+                f"{title}.{name} is not a coroutine method (async def), nor a plain one that "
+                f"looks like a handler, '{name}(self, event)': put @in_thread above it if it is"
+            )
         else:
             known = ", ".join(sorted(self._names - _LAYER_EVENTS)) or "none"
             reason = f"declare 'async def {name}(self, event)' (declared: {known})"
         return f"{title} has no handler for the event {event_type!r}: {reason}"
+
+
+def is_of_the_library(base: type) -> bool:
+    return base is object or base.__module__.startswith(_LIBRARY)
 
 
 def _is_ours(owner: type, name: str) -> bool:

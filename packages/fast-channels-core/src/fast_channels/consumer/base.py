@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal, get_args, overload
 
 from fast_channels._cookies import parse_cookies
 from fast_channels.consumer._connection import Connection, logger
-from fast_channels.consumer._handlers import EventTable
+from fast_channels.consumer._handlers import EventTable, is_of_the_library
 from fast_channels.consumer._protocol import Protocol
+from fast_channels.consumer._threads import adopt_plain_handlers
 from fast_channels.exceptions import InvalidChannelLayerError, StopConsumer
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.layers.registry import channel_layers
@@ -64,6 +65,7 @@ class AsyncConsumer:
             raise ValueError(
                 f"{cls.__qualname__}.overflow is {cls.overflow!r}, expected one of {policies}"
             )
+        adopt_plain_handlers(cls, is_of_the_library)
         cls._events = EventTable(cls)
 
     @classmethod
