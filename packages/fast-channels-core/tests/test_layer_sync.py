@@ -43,7 +43,9 @@ def nothing_left() -> Iterator[None]:
     """Ends the background thread after the test."""
     yield
     stop()
-    assert not [thread for thread in threading.enumerate() if thread.name == "fast_channels.background"]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name == "fast_channels.background"
+    ]
 
 
 async def test_consumers_of_this_process_hear_blocking_calls(
