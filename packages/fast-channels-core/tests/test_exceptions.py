@@ -4,7 +4,12 @@ import pickle
 import pytest
 
 from fast_channels import exceptions
-from fast_channels.exceptions import ChannelFull, FastChannelsError, MessageTooLarge
+from fast_channels.exceptions import (
+    ChannelFull,
+    FastChannelsError,
+    MessageTooLarge,
+    TooManyGroups,
+)
 
 
 def test_every_public_exception_is_in_the_drawn_tree() -> None:
@@ -24,6 +29,7 @@ def test_every_public_exception_is_in_the_drawn_tree() -> None:
         ("MessageTooLarge", ValueError),
         ("ChannelLayerUnavailable", ConnectionError),
         ("ConnectionStateError", RuntimeError),
+        ("TooManyGroups", RuntimeError),
         ("UnhandledEventError", ValueError),
     ],
 )
@@ -53,7 +59,7 @@ def test_message_too_large_has_both_sizes() -> None:
     assert "1024" in str(error)
 
 
-@pytest.mark.parametrize("error", [ChannelFull("a"), MessageTooLarge(2, 1)])
+@pytest.mark.parametrize("error", [ChannelFull("a"), MessageTooLarge(2, 1), TooManyGroups("a", 3)])
 def test_errors_survive_copying_between_processes(error: FastChannelsError) -> None:
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert type(twin) is type(error)

@@ -15,6 +15,7 @@
      │    ├── ChannelClosed              (RuntimeError)
      │    ├── BlockingCallError          (RuntimeError)
      │    ├── ConnectionStateError       (RuntimeError)
+     │    ├── TooManyGroups              (RuntimeError)
      │    └── UnhandledEventError        (ValueError)
      └── ConsumerSignal
           ├── AcceptConnection
@@ -45,6 +46,7 @@ __all__ = [
     "MessageDecodeError",
     "MessageTooLarge",
     "StopConsumer",
+    "TooManyGroups",
     "UnhandledEventError",
 ]
 
@@ -162,6 +164,30 @@ class BlockingCallError(FastChannelsError, RuntimeError):
 
 class ConnectionStateError(FastChannelsError, RuntimeError):
     """A call that the connection's state does not allow, such as ``send`` before ``accept``."""
+
+
+class TooManyGroups(FastChannelsError, RuntimeError):
+    """A channel is in as many groups as the ``limits`` of its consumer allow; it joined no more.
+
+    Adding it again to a group that it is in is always fine.
+    """
+
+    channel: str
+    """The channel that was to join another group."""
+
+    limit: int
+    """The most groups that it may be in at a time."""
+
+    def __init__(self, channel: str, limit: int) -> None:
+        super().__init__(
+            f"channel {channel!r} is in {limit} groups, as many as its consumer's limits allow; "
+            "leave one first, or raise Limits.groups"
+        )
+        self.channel = channel
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, int]]:
+        return type(self), (self.channel, self.limit)
 
 
 class UnhandledEventError(FastChannelsError, ValueError):

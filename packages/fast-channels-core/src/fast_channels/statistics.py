@@ -15,6 +15,11 @@
 ``outbox.closed``           a connection that was closed (1013), because its outbox was full
 ``outbox.unsent``           a frame that still waited when the connection ended
 ``channel.gone``            a message to a channel of this process that is closed
+``limit.frame_bytes``       a frame of a client that was larger than its limit
+``limit.json_depth``        a frame whose JSON was nested more deeply than its limit
+``limit.rate``              a frame over a client's rate: refused, or held back for a while
+``limit.groups``            a group that a channel did not join, because it is in its limit
+``limit.connections``       a WebSocket of a client that has as many as it may
 ==========================  ====================================================================
 
 Nothing here is an error of its own: each is what "at most once" costs, made visible. Every

@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, ClassVar, Literal, get_args, overload
 
 from fast_channels._cookies import parse_cookies
+from fast_channels._guard import run_guarded
 from fast_channels.consumer._connection import Connection, logger
 from fast_channels.consumer._handlers import EventTable, is_of_the_library
 from fast_channels.consumer._protocol import Protocol
@@ -13,6 +14,7 @@ from fast_channels.consumer._threads import adopt_plain_handlers
 from fast_channels.exceptions import InvalidChannelLayerError, StopConsumer
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.layers.registry import channel_layers
+from fast_channels.limits import Limits
 from fast_channels.types import ASGIConnection, Event, Receive, Scope, Send
 
 __all__ = ["AsyncConsumer", "ConsumerApplication"]
@@ -50,6 +52,9 @@ class AsyncConsumer:
     """Seconds that the end may take from which nobody but the client gains: writing what waits
     to be sent, and the server's own goodbye. After that the server drops the connection."""
 
+    limits: Limits | None = None
+    """What a client may ask of one connection; see :class:`fast_channels.limits.Limits`."""
+
     scope: Scope
     """What the server said about the connection; ``scope["cookies"]`` is always there."""
 
@@ -64,6 +69,10 @@ class AsyncConsumer:
         if cls.overflow not in (policies := get_args(Overflow)):
             raise ValueError(
                 f"{cls.__qualname__}.overflow is {cls.overflow!r}, expected one of {policies}"
+            )
+        if cls.limits is not None and not isinstance(cls.limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(
+                f"{cls.__qualname__}.limits must be a Limits or None, not {cls.limits!r}"
             )
         adopt_plain_handlers(cls, is_of_the_library)
         cls._events = EventTable(cls)
@@ -92,7 +101,12 @@ class AsyncConsumer:
         if "cookies" not in scope:
             scope["cookies"] = parse_cookies(scope.get("headers", ()))
         self._connection = Connection(self, self._make_protocol(), self._find_layer(), self._events)
-        await self._connection.run(receive)
+        limits = self.limits
+        if limits is None:
+            await self._connection.run(receive)
+            return
+        self._connection.channel.mailbox.max_groups = limits.groups
+        await run_guarded(limits, scope, receive, send, self._connection.run)
 
     @property
     def channel_layer(self) -> BaseChannelLayer:

@@ -43,9 +43,11 @@ class Leave(msgspec.Struct, array_like=True, tag="l", frozen=True):
 
 
 class Done(msgspec.Struct, array_like=True, tag="k", frozen=True):
-    """A request of this node was carried out."""
+    """A request of this node was carried out, or refused."""
 
     request: int
+    max_groups: int | None = None
+    """Of a channel that joined nothing, because it is in that many groups."""
 
 
 Parcel = Deliver | Join | Leave | Done

@@ -5,6 +5,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 
+from fast_channels.exceptions import TooManyGroups
 from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers._names import SPECIFIC_MARK
 from fast_channels.statistics import statistics
@@ -45,11 +46,16 @@ class LocalTable:
         return emptied
 
     def join(self, group: str, mailbox: Mailbox) -> bool:
-        """Add a member; True when it is the first of this group. Twice is once."""
-        first = group not in self.groups
-        self.groups.setdefault(group, {})[mailbox] = None
+        """Add a member; True when it is the first of this group. Twice is once.
+
+        Raises :class:`TooManyGroups`, before anything is changed.
+        """
         if mailbox.groups is None:
             mailbox.groups = set()
+        if mailbox.max_groups is not None:
+            _require_room(mailbox.max_groups, group, mailbox)
+        first = group not in self.groups
+        self.groups.setdefault(group, {})[mailbox] = None
         mailbox.groups.add(group)
         return first
 
@@ -71,6 +77,15 @@ class LocalTable:
     def members(self, group: str) -> Collection[Mailbox]:
         """The members, in order of joining; valid until the table changes."""
         return self.groups.get(group, ())
+
+
+def _require_room(limit: int, group: str, mailbox: Mailbox) -> None:
+    groups = mailbox.groups or ()
+    if len(groups) >= limit and group not in groups:
+        statistics.count(
+            "limit.groups", f"{mailbox.name!r} is in {limit} groups and did not join {group!r}"
+        )
+        raise TooManyGroups(mailbox.name, limit)
 
 
 def count_gone(channel: str) -> None:

@@ -84,7 +84,17 @@ class Mailbox:
     many must have filled every mailbox before that.
     """
 
-    __slots__ = ("closed", "groups", "items", "limit", "name", "owner", "waiters", "writer")
+    __slots__ = (
+        "closed",
+        "groups",
+        "items",
+        "limit",
+        "max_groups",
+        "name",
+        "owner",
+        "waiters",
+        "writer",
+    )
 
     takes_gaps = False
     """Whether the receiver understands ``layer.gap``; those of other frameworks do not."""
@@ -93,6 +103,8 @@ class Mailbox:
         self.name: str = ""
         self.groups: set[str] | None = None
         """The groups that this channel is in; None until the first one."""
+        self.max_groups: int | None = None
+        """The most that it may be in; None for any number."""
         self.closed: bool = False
         self.owner: ReferenceType[str] | None = None
         """Notices when nobody has the name any more; see :func:`owned_name`."""

@@ -12,6 +12,7 @@ from fast_channels.exceptions import (
     ChannelFull,
     ChannelLayerUnavailable,
     MessageDecodeError,
+    TooManyGroups,
 )
 from fast_channels.layers._attempts import Attempts, closed
 from fast_channels.layers._codec import MessageCodec
@@ -58,7 +59,8 @@ class Node:
         self.table: LocalTable = LocalTable()
         self._send_timeout = send_timeout
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._requests: dict[int, asyncio.Future[None]] = {}
+        # The result: the limit that did not let the channel join, or None.
+        self._requests: dict[int, asyncio.Future[int | None]] = {}
         self._request_ids = itertools.count(1)
         self._joining: Counter[tuple[str, str]] = Counter()
         self.started: bool = False
@@ -239,7 +241,8 @@ class Node:
             nonlocal asked
             if await self._send_to(owner, parcel):
                 asked = True
-                await done
+                if (limit := await done) is not None:
+                    raise TooManyGroups(channel, limit)
             else:
                 count_gone(channel)
 
@@ -331,18 +334,22 @@ class Node:
                 self.run(self._join_for(parcel))
             case Leave():
                 self.run(self._leave_for(parcel))
-            case Done(request):
+            case Done(request, max_groups):
                 waiter = self._requests.get(request)
                 if waiter is not None and not waiter.done():
-                    waiter.set_result(None)
+                    waiter.set_result(max_groups)
 
     async def _leave_for(self, wish: Leave) -> None:
         self.leave(wish.group, wish.channel)
 
     async def _join_for(self, wish: Join) -> None:
+        limit: int | None = None
         try:
-            await self.join(wish.group, wish.channel)
-            done = pack(Done(wish.request))
+            try:
+                await self.join(wish.group, wish.channel)
+            except TooManyGroups as refused:
+                limit = refused.limit
+            done = pack(Done(wish.request, limit))
             await self.attempt(lambda: self.connection.send_to_node(wish.asked_by, done))
         except ChannelLayerUnavailable as error:
             # The asking node waits no longer than this one tried.

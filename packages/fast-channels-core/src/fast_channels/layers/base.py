@@ -107,8 +107,8 @@ class BaseChannelLayer(ABC):
         """Add a channel to a group. Adding twice is adding once.
 
         Returns when every later :meth:`group_send`, from any process, reaches the channel.
-        Raises :class:`InvalidNameError`, and :class:`ChannelLayerUnavailable` when a broker that
-        must know stayed away.
+        Raises :class:`InvalidNameError`, :class:`TooManyGroups` for the channel of a consumer with
+        such a limit, and :class:`ChannelLayerUnavailable` when a broker that must know stayed away.
         """
 
     @abstractmethod
