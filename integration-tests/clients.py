@@ -77,6 +77,11 @@ def refusal(server: Server, path: str) -> Response:
     return refused.value.response
 
 
+def reset_on_close(tcp: socket.socket) -> None:
+    """Let the end of this connection be a TCP RST."""
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
 class RawClient:
     """A WebSocket whose TCP connection can be treated badly. It answers nothing by itself."""
 
@@ -142,7 +147,7 @@ class RawClient:
 
     def reset(self) -> None:
         """Break the connection, with a TCP RST."""
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset_on_close(self.tcp)
         self.tcp.close()
 
     def hang_up(self) -> None:

@@ -6,6 +6,7 @@ from fast_channels.consumer._threads import in_thread as in_thread
 from fast_channels.consumer.base import AsyncConsumer as AsyncConsumer
 from fast_channels.consumer.base import ConsumerApplication as ConsumerApplication
 from fast_channels.consumer.http import AsyncHttpConsumer as AsyncHttpConsumer
+from fast_channels.consumer.sse import AsyncSSEConsumer as AsyncSSEConsumer
 from fast_channels.consumer.websocket import (
     AsyncJsonWebsocketConsumer as AsyncJsonWebsocketConsumer,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "AsyncConsumer",
     "AsyncHttpConsumer",
     "AsyncJsonWebsocketConsumer",
+    "AsyncSSEConsumer",
     "AsyncWebsocketConsumer",
     "ConsumerApplication",
     "Outbox",

@@ -10,7 +10,7 @@ from fast_channels.types import Event
 Handler = Callable[[Event], Awaitable[None]]
 
 _LIBRARY: Final = "fast_channels.consumer."
-_LAYER_EVENTS: Final = frozenset({"layer_gap", "websocket_send", "websocket_close"})
+_LAYER_EVENTS: Final = frozenset({"layer_gap", "sse_event", "websocket_send", "websocket_close"})
 """Events of a layer that the library's own classes have handlers for."""
 _PROTOCOLS: Final = ("websocket_", "http_", "lifespan_")
 

@@ -1,13 +1,18 @@
 """The state of one HTTP response, and what may be sent in it."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Final
 
 from fast_channels.consumer._protocol import Ending, Protocol
 from fast_channels.exceptions import ConnectionStateError
 from fast_channels.statistics import statistics
 from fast_channels.types import Event, Headers, Scope, Send
+
+NO_CONTENT: Final = frozenset({204, 304})
+"""The statuses whose responses have no body: RFC 9110, 6.4.1."""
 
 
 class State(Enum):
@@ -22,11 +27,24 @@ class State(Enum):
 class Response(Protocol):
     """Writes what the state allows; drops and counts what comes too late."""
 
-    __slots__ = ("_on_complete", "_send", "state")
+    __slots__ = (
+        "_client_has_left",
+        "_has_body",
+        "_is_head",
+        "_missing",
+        "_on_complete",
+        "_send",
+        "state",
+    )
 
-    def __init__(self, send: Send, on_complete: Callable[[], None]) -> None:
+    def __init__(self, send: Send, method: str, on_complete: Callable[[], None]) -> None:
         self._send = send
         self._on_complete = on_complete
+        self._is_head = method == "HEAD"
+        self._has_body = True
+        self._missing: int | None = None
+        """Bytes that the content-length promises and that were not sent yet."""
+        self._client_has_left = False
         self.state = State.WAITING
 
     async def start(self, status: int, headers: Headers) -> None:
@@ -36,9 +54,11 @@ class Response(Protocol):
             self._count_late("the headers of a response")
             return
         self.state = State.STARTED
-        await self._write(
-            {"type": "http.response.start", "status": status, "headers": list(headers)}
-        )
+        headers = list(headers)
+        self._has_body = status not in NO_CONTENT
+        if self._has_body and not self._is_head:
+            self._missing = _content_length(headers)
+        await self._write({"type": "http.response.start", "status": status, "headers": headers})
 
     async def body(self, body: bytes, *, more_body: bool) -> None:
         if self.state is State.WAITING:
@@ -46,14 +66,28 @@ class Response(Protocol):
         if self.state is State.COMPLETE:
             self._count_late("a part of a body")
             return
+        if body and not self._has_body:
+            raise ValueError("a response of status 204 or 304 has no body (RFC 9110, 6.4.1)")
+        if self._is_head:
+            # Not every server drops it, and the client would take it for the next response.
+            body = b""
+        if self._missing is not None:
+            self._missing = _still_missing(self._missing - len(body), more_body)
         if not more_body:
             self.state = State.COMPLETE
-        await self._write({"type": "http.response.body", "body": body, "more_body": more_body})
-        if not more_body:
-            self._on_complete()
+        try:
+            await self._write({"type": "http.response.body", "body": body, "more_body": more_body})
+        finally:
+            if not more_body:
+                self._on_complete()
+        if more_body:
+            # hypercorn takes what is for a client that has gone without ever waiting, and so the
+            # reader, which is to be told of that, would get no turn before the last of it.
+            await asyncio.sleep(0)
 
     def client_left(self) -> None:
         self.state = State.COMPLETE
+        self._client_has_left = True
 
     def has_goodbye(self) -> bool:
         return self.state is not State.COMPLETE
@@ -63,8 +97,12 @@ class Response(Protocol):
         if self.state is State.WAITING:
             await self.start(500, [(b"content-type", b"text/plain; charset=utf-8")])
             await self.body(b"Internal Server Error", more_body=False)
-        elif self.state is State.STARTED:
+        elif self.state is State.STARTED and not self._missing:
             await self.body(b"", more_body=False)
+        else:
+            # Less was sent than the content-length says. Servers close the connection of a
+            # response that is left like this; uvicorn with h11 would not if it were completed.
+            self.state = State.COMPLETE
 
     def disconnect_event(self, scope: Scope, ending: Ending) -> Event:
         return {"type": "http.disconnect"}
@@ -72,8 +110,10 @@ class Response(Protocol):
     async def _write(self, event: Event) -> None:
         try:
             await self._send(event)
-        except OSError:
-            # So says a server whose client has gone; its disconnect event is on the way.
+        except Exception as error:
+            # OSError: so says a server whose client has gone; its disconnect event is on the way.
+            if not self._client_has_left and not isinstance(error, OSError):
+                raise
             self.state = State.COMPLETE
             self._count_late(f"a {event['type']!r} event")
 
@@ -81,3 +121,19 @@ class Response(Protocol):
         statistics.count(
             "send.after_close", f"{what} for a client that is gone", level=logging.DEBUG
         )
+
+
+def _content_length(headers: Headers) -> int | None:
+    for name, value in headers:
+        if name.lower() == b"content-length" and value.isdigit():
+            return int(value)
+    return None
+
+
+def _still_missing(missing: int, more_body: bool) -> int:
+    # Not every server looks, and a client would wait for the rest, or take what is too much for
+    # the beginning of the next response.
+    if missing < 0 or (missing > 0 and not more_body):
+        difference = f"{abs(missing)} bytes {'longer' if missing < 0 else 'shorter'}"
+        raise ValueError(f"the body is {difference} than its content-length says: it was not sent")
+    return missing

@@ -1,11 +1,12 @@
 """The consumer for HTTP requests, also long ones that wait for messages of a layer."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Mapping
 from typing import cast
 
 from asgiref.typing import HTTPDisconnectEvent, HTTPRequestEvent
 
-from fast_channels.consumer._response import Response, State
+from fast_channels.consumer._response import NO_CONTENT, Response, State
 from fast_channels.consumer.base import AsyncConsumer, require_scope_type
 from fast_channels.exceptions import ConnectionStateError
 from fast_channels.types import Headers, Receive, Scope, Send
@@ -21,7 +22,9 @@ class AsyncHttpConsumer(AsyncConsumer):
     sends the last part or the client leaves.
 
     When a handler raises, the exception is logged and the response is a 500, or ends if its
-    headers were sent.
+    headers were sent; see :meth:`on_error`, after which this is so for an exception in
+    :meth:`handle` in any case. A response that is shorter than its content-length then is broken
+    off.
     """
 
     _response: Response
@@ -63,9 +66,11 @@ class AsyncHttpConsumer(AsyncConsumer):
     async def send_body(self, body: bytes, *, more_body: bool = False) -> None:
         """Send a part of the body, by default the last one.
 
-        What is sent after the last part, or after the client has left, is dropped and counted.
-        Raises :class:`TypeError` if ``body`` is not bytes, :class:`ConnectionStateError` before
-        the headers.
+        What is sent after the last part, or after the client has left, is dropped and counted; of
+        the answer to a HEAD request, every part is dropped. Raises :class:`TypeError` if ``body``
+        is not bytes, :class:`ValueError` if the status is one without a body (204 and 304) or the
+        body comes out longer or shorter than its content-length, :class:`ConnectionStateError`
+        before the headers.
         """
         _require_bytes(body)
         await self._response.body(body, more_body=more_body)
@@ -77,8 +82,13 @@ class AsyncHttpConsumer(AsyncConsumer):
         *,
         headers: Headers | Mapping[bytes, bytes] | None = None,
     ) -> None:
-        """Send a whole response. Raises as the two parts do, before anything is sent."""
+        """Send a whole response.
+
+        Raises as the two parts do, before anything is sent unless the content-length is wrong.
+        """
         _require_bytes(body)
+        if body and status in NO_CONTENT:
+            raise ValueError(f"a response of status {status} has no body (RFC 9110, 6.4.1)")
         await self.send_headers(status=status, headers=headers)
         await self.send_body(body)
 
@@ -89,19 +99,28 @@ class AsyncHttpConsumer(AsyncConsumer):
         if message.get("more_body", False):
             return
         body, self._body = b"".join(self._body), None
-        await self.handle(body)
-        if self._response.state is State.WAITING:
-            raise ConnectionStateError(
-                f"{type(self).__qualname__}.handle() returned and no response was sent: call "
-                "send_response(), or send_headers() if the body is to follow later"
-            )
+        await self._answer(self.handle(body))
 
     async def http_disconnect(self, message: HTTPDisconnectEvent) -> None:
         """Call :meth:`disconnect`. The groups are left by now, whatever overrides this."""
         await self.disconnect()
 
+    async def _answer(self, handling: Awaitable[None]) -> None:
+        try:
+            await handling
+            if self._response.state is State.WAITING:
+                raise ConnectionStateError(
+                    f"{type(self).__qualname__}.handle() returned and no response was sent: call "
+                    "send_response(), or send_headers() if the body is to follow later"
+                )
+        except (Exception, asyncio.CancelledError):
+            if self._connection is not None:
+                # After on_error, whatever that does: a client must not wait for the rest forever.
+                self._connection.end(1011)
+            raise
+
     def _make_protocol(self) -> Response:
-        self._response = Response(self.base_send, self._on_complete)
+        self._response = Response(self.base_send, self.scope.get("method", ""), self._on_complete)
         return self._response
 
     def _on_complete(self) -> None:

@@ -1,0 +1,442 @@
+"""Server-sent events: the format, the life of a stream, and what clients may send."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fast_channels.consumer import AsyncSSEConsumer
+from fast_channels.exceptions import (
+    AcceptConnection,
+    ConnectionStateError,
+    DenyConnection,
+    InvalidChannelLayerError,
+    StopConsumer,
+)
+from fast_channels.layers import InMemoryChannelLayer
+from fast_channels.types import Event
+
+if TYPE_CHECKING:
+    from conftest import Client, Serve
+
+Counted = Callable[[], dict[str, int]]
+
+START: Event = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [
+        (b"content-type", b"text/event-stream"),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+    ],
+}
+
+
+def body(data: bytes, *, more: bool = True) -> Event:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+class Seen(NamedTuple):
+    """An event as an EventSource dispatches it."""
+
+    data: str
+    event: str = "message"
+    last_event_id: str = ""
+
+
+def parse(stream: bytes) -> tuple[list[Seen], list[int]]:
+    """What a client makes of a stream, and of its retry fields: WHATWG HTML, 9.2.6, literally."""
+    seen: list[Seen] = []
+    retries: list[int] = []
+    data, event, last_id = "", "", ""
+    *lines, rest = re.split("\r\n|\n|\r", stream.decode())
+    assert rest == ""
+    for line in lines:
+        if line == "":
+            if data:
+                seen.append(Seen(data.removesuffix("\n"), event or "message", last_id))
+            data = event = ""
+            continue
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match field:
+            case "event":
+                event = value
+            case "data":
+                data += value + "\n"
+            case "id" if "\0" not in value:
+                last_id = value
+            case "retry" if re.fullmatch("[0-9]+", value):
+                retries.append(int(value))
+            case _:
+                assert field == ""
+    return seen, retries
+
+
+class News(AsyncSSEConsumer):
+    """Does in ``connect`` what it was made with; logs what it was called with."""
+
+    channel_layer_alias = "default"
+    groups = ["news"]
+
+    def __init__(self, log: list[Any], connect: Callable[["News"], Any] | None = None) -> None:
+        self.log, self.do = log, connect
+
+    async def connect(self, last_event_id: str | None) -> None:
+        self.log.append(last_event_id)
+        if self.do is not None:
+            await self.do(self)
+
+    async def news_item(self, event: Event) -> None:
+        await self.send_event(event["text"])
+
+    async def news_end(self, event: Event) -> None:
+        await self.close()
+        await self.close()
+
+    async def fail(self, event: Event) -> None:
+        raise LookupError("in the stream")
+
+    async def disconnect(self) -> None:
+        self.log.append("disconnect")
+        await self.send_event("too late")
+
+
+pytestmark = pytest.mark.usefixtures("default_layer")
+
+
+@pytest.fixture
+def log() -> list[Any]:
+    return []
+
+
+def ask(
+    serve: "Serve",
+    log: list[Any],
+    connect: Callable[[News], Any] | None = None,
+    *,
+    headers: list[tuple[bytes, bytes]] | None = None,
+    **scope: Any,
+) -> "Client":
+    app = News.as_asgi(log=log, connect=connect)
+    scope = {"type": "http", "method": "GET", "headers": headers or []} | scope
+    client = serve(app, **scope)
+    client.give({"type": "http.request"})
+    return client
+
+
+async def opened(client: "Client") -> "Client":
+    assert await client.next() == START
+    assert await client.next() == body(b"")
+    return client
+
+
+def raising(error: Exception) -> Callable[[News], Any]:
+    async def connect(consumer: News) -> None:
+        raise error
+
+    return connect
+
+
+async def forbid(news: News) -> None:
+    await news.reject(403, b"no")
+
+
+# The format.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ({"data": "x"}, b"data: x\n\n"),
+        ({"data": ""}, b"data: \n\n"),
+        ({"data": " a: b"}, b"data:  a: b\n\n"),
+        ({"data": "1\n2\r3\r\n4\n"}, b"data: 1\ndata: 2\ndata: 3\ndata: 4\ndata: \n\n"),
+        ({"data": "no\x0bline\x85ends\u2028"}, "data: no\x0bline\x85ends\u2028\n\n".encode()),
+        ({"json": {"a": ["\n", "\u00fc"]}}, 'data: {"a":["\\n","\u00fc"]}\n\n'.encode()),
+        (
+            {"data": "x", "event": "e", "id": "7", "retry": 0},
+            b"id: 7\nevent: e\nretry: 0\ndata: x\n\n",
+        ),
+        ({"data": "x", "id": ""}, b"id: \ndata: x\n\n"),
+    ],
+)
+async def test_an_event_on_the_wire(
+    serve: "Serve", log: list[Any], arguments: dict[str, Any], sent: bytes
+) -> None:
+    client = await opened(ask(serve, log, lambda news: news.send_event(**arguments)))
+    assert await client.next() == body(sent)
+
+
+single_line = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))
+events = st.fixed_dictionaries(
+    {"data": st.text(st.characters(exclude_categories=["Cs"]))},
+    optional={"event": single_line, "id": single_line, "retry": st.integers(min_value=0)},
+)
+
+
+@given(st.lists(events))
+async def test_clients_see_what_was_sent(sent: list[dict[str, Any]]) -> None:
+    stream: list[bytes] = []
+
+    async def send(event: Any) -> None:
+        stream.append(event.get("body", b""))
+
+    async def receive() -> Event:
+        if not requests:
+            await asyncio.Event().wait()
+        return requests.pop()
+
+    class Replay(AsyncSSEConsumer):
+        async def connect(self, last_event_id: str | None) -> None:
+            for event in sent:
+                await self.send_event(**event)
+                await self.send_comment(event["data"])
+            await self.close()
+
+    requests: list[Event] = [{"type": "http.request"}]
+    await Replay()({"type": "http", "method": "GET", "headers": []}, receive, send)
+    expected: list[Seen] = []
+    last_id = ""
+    for event in sent:
+        last_id = event.get("id", last_id)
+        data = re.sub("\r\n|\r", "\n", event["data"])
+        expected.append(Seen(data, event.get("event") or "message", last_id))
+    retries = [event["retry"] for event in sent if "retry" in event]
+    assert parse(b"".join(stream)) == (expected, retries)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({}, "ValueError: an event takes either data or json, and one of them"),
+        ({"data": "x", "json": 1}, "ValueError: an event takes either data or json, and one of"),
+        ({"data": b"x"}, "TypeError: the data of an event must be a str, not bytes"),
+        ({"data": "x", "event": "a\nb"}, "ValueError: the name of an event must have no CR, LF"),
+        ({"data": "x", "id": "a\rb"}, "ValueError: the id of an event must have no CR, LF or NUL"),
+        ({"data": "x", "id": "a\0"}, "ValueError: the id of an event must have no CR, LF or NUL"),
+        ({"data": "x", "id": 7}, "TypeError: the id of an event must be a str, not int"),
+        ({"data": "x", "retry": -1}, "ValueError: retry must be 0 milliseconds or more, not -1"),
+        ({"data": "x", "retry": 0.5}, "TypeError: retry must be an int, in milliseconds, not 0.5"),
+        ({"data": "x", "retry": True}, "TypeError: retry must be an int, in milliseconds"),
+        ({"data": "\ud800"}, "UnicodeEncodeError"),
+    ],
+)
+@pytest.mark.parametrize("method", ["send_event", "broadcast_event"])
+async def test_what_is_refused_sends_nothing(
+    serve: "Serve", log: list[Any], method: str, arguments: dict[str, Any], complaint: str
+) -> None:
+    async def connect(news: News) -> None:
+        group = ["news"] if method == "broadcast_event" else []
+        try:
+            await getattr(news, method)(*group, **arguments)
+        except (TypeError, ValueError) as error:
+            await news.reject(400, f"{type(error).__name__}: {error}".encode())
+
+    start, answer = await ask(serve, log, connect).ended()
+    assert (start["status"], start["headers"]) == (
+        400,
+        [(b"content-type", b"text/plain; charset=utf-8")],
+    )
+    assert answer["body"].decode().startswith(complaint)
+
+
+async def test_comments(serve: "Serve", log: list[Any]) -> None:
+    async def connect(news: News) -> None:
+        await news.send_comment()
+        await news.send_comment("a\nb")
+        with pytest.raises(TypeError, match="a comment must be a str, not bytes"):
+            await news.send_comment(b"x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what this is about
+
+    client = await opened(ask(serve, log, connect))
+    assert [await client.next(), await client.next()] == [body(b": \n\n"), body(b": a\n: b\n\n")]
+
+
+# The life of a stream.
+
+
+async def test_events_of_a_group_until_the_client_leaves(
+    serve: "Serve", log: list[Any], default_layer: InMemoryChannelLayer, counted: Counted
+) -> None:
+    ada, bob = await opened(ask(serve, log)), await opened(ask(serve, log))
+    await default_layer.group_send("news", {"type": "news.item", "text": "one"})
+    for client in (ada, bob):
+        assert await client.next() == body(b"data: one\n\n")
+    ada.give({"type": "http.disconnect"})
+    assert await ada.ended() == []
+    assert log == [None, None, "disconnect"]
+    assert counted() == {"send.after_close": 1}
+    await default_layer.group_send("news", {"type": "news.item", "text": "two"})
+    assert await bob.next() == body(b"data: two\n\n")
+
+
+async def test_events_that_arrive_meanwhile_come_after_what_was_missed(
+    serve: "Serve", log: list[Any], default_layer: InMemoryChannelLayer
+) -> None:
+    async def connect(news: News) -> None:
+        await default_layer.group_send("news", {"type": "news.item", "text": "live"})
+        await news.send_event("missed", id="1")
+
+    client = await opened(ask(serve, log, connect))
+    assert await client.next() == body(b"id: 1\ndata: missed\n\n")
+    assert await client.next() == body(b"data: live\n\n")
+
+
+@pytest.mark.parametrize(
+    ("headers", "last_event_id"),
+    [
+        ([], None),
+        ([(b"last-event-id", b"")], None),
+        ([(b"last-event-id", b"7")], "7"),
+        (
+            [(b"accept", b"*/*"), (b"last-event-id", "n\u00b0 7 \u2713".encode())],
+            "n\u00b0 7 \u2713",
+        ),
+        ([(b"last-event-id", b"\xff7")], None),
+    ],
+)
+async def test_the_last_event_id_that_a_client_sends(
+    serve: "Serve", log: list[Any], headers: list[tuple[bytes, bytes]], last_event_id: str | None
+) -> None:
+    await opened(ask(serve, log, headers=headers))
+    assert log == [last_event_id]
+
+
+async def test_the_stream_has_further_headers(serve: "Serve", log: list[Any]) -> None:
+    async def connect(news: News) -> None:
+        await news.accept([(b"x", b"1"), (b"x", b"2")])
+        with pytest.raises(ConnectionStateError, match="the headers were sent already"):
+            await news.accept()
+        with pytest.raises(ConnectionStateError, match="the headers were sent already"):
+            await news.reject()
+
+    start = await ask(serve, log, connect).next()
+    assert start == {**START, "headers": [*START["headers"], (b"x", b"1"), (b"x", b"2")]}
+
+
+@pytest.mark.parametrize(
+    ("connect", "status", "answer"),
+    [
+        (News.reject, 204, b""),
+        (forbid, 403, b"no"),
+        (raising(DenyConnection()), 403, b""),
+        (raising(LookupError()), 500, b"Internal Server Error"),
+        (raising(StopConsumer()), 500, b"Internal Server Error"),
+    ],
+)
+async def test_a_response_instead_of_a_stream(
+    serve: "Serve", log: list[Any], connect: Callable[[News], Any], status: int, answer: bytes
+) -> None:
+    start, end = await ask(serve, log, connect).ended()
+    assert (start["status"], end) == (status, body(answer, more=False))
+    assert log == [None, "disconnect"]
+
+
+async def test_accepted_by_raising(serve: "Serve", log: list[Any]) -> None:
+    await opened(ask(serve, log, raising(AcceptConnection())))
+
+
+async def test_closed_by_a_handler(
+    serve: "Serve", log: list[Any], default_layer: InMemoryChannelLayer, counted: Counted
+) -> None:
+    client = await opened(ask(serve, log))
+    await default_layer.group_send("news", {"type": "news.end"})
+    assert await client.ended() == [body(b"", more=False)]
+    assert log == [None, "disconnect"]
+    assert counted() == {"send.after_close": 1}
+
+
+async def test_closed_before_it_began(serve: "Serve", log: list[Any]) -> None:
+    events = await ask(serve, log, News.close).ended()
+    assert events == [START, body(b""), body(b"", more=False)]
+
+
+async def test_an_error_ends_the_stream(
+    serve: "Serve",
+    log: list[Any],
+    default_layer: InMemoryChannelLayer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = await opened(ask(serve, log))
+    await default_layer.group_send("news", {"type": "fail"})
+    assert await client.ended() == [body(b"", more=False)]
+    assert log == [None, "disconnect"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+async def test_without_connect_and_without_a_layer(serve: "Serve") -> None:
+    client = serve(AsyncSSEConsumer, type="http", method="GET")
+    client.give({"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.request"})
+    await opened(client)
+    client.give({"type": "http.disconnect"})
+    assert await client.ended() == []
+
+
+async def test_groups_need_a_layer(serve: "Serve") -> None:
+    class Lost(AsyncSSEConsumer):
+        groups = ["news"]
+
+    client = serve(Lost, type="http", method="GET")
+    with pytest.raises(InvalidChannelLayerError, match=r"so groups = \['news'\] cannot be used"):
+        await client.ended()
+
+
+# Events without a handler.
+
+
+async def test_a_broadcast_reaches_every_stream(
+    serve: "Serve", log: list[Any], default_layer: InMemoryChannelLayer
+) -> None:
+    ada = await opened(ask(serve, log))
+    bob = await opened(
+        ask(serve, log, lambda news: news.broadcast_event("news", json=[1], event="e", id="7"))
+    )
+    for client in (ada, bob):
+        assert await client.next() == body(b"id: 7\nevent: e\ndata: [1]\n\n")
+    await default_layer.group_send("news", {"type": "sse.event", "data": "by\nhand", "retry": 5})
+    for client in (ada, bob):
+        assert await client.next() == body(b"retry: 5\ndata: by\ndata: hand\n\n")
+
+
+@pytest.mark.parametrize(
+    "message", [{}, {"data": 1}, {"data": "x", "id": "a\n"}, {"data": "x", "retry": "1"}]
+)
+async def test_a_message_that_is_no_event_is_counted(
+    serve: "Serve",
+    log: list[Any],
+    default_layer: InMemoryChannelLayer,
+    counted: Counted,
+    message: dict[str, Any],
+) -> None:
+    client = await opened(ask(serve, log))
+    await default_layer.group_send("news", {"type": "sse.event", **message})
+    await default_layer.group_send("news", {"type": "sse.event", "data": "good"})
+    assert await client.next() == body(b"data: good\n\n")
+    assert counted() == {"event.unhandled": 1}
+
+
+# Other requests.
+
+
+async def test_head_gets_the_headers_alone(serve: "Serve", log: list[Any]) -> None:
+    events = await ask(serve, log, method="HEAD").ended()
+    assert events == [START, {"type": "http.response.body", "body": b""}]
+    assert log == []
+
+
+@pytest.mark.parametrize("method", ["POST", "OPTIONS", "get"])
+async def test_other_methods_are_not_allowed(serve: "Serve", log: list[Any], method: str) -> None:
+    start, end = await ask(serve, log, method=method).ended()
+    assert (start["status"], end) == (405, {"type": "http.response.body", "body": b""})
+    assert (b"allow", b"GET, HEAD") in start["headers"]
+    assert log == []
+
+
+async def test_a_websocket_is_refused(serve: "Serve", log: list[Any]) -> None:
+    client = ask(serve, log, type="websocket")
+    with pytest.raises(ValueError, match="News was called for a scope of type 'websocket'"):
+        await client.ended()
