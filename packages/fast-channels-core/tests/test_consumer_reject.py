@@ -22,9 +22,9 @@ def rejecting(*arguments: Any, **options: Any) -> Callable[["Actor"], Any]:
 
 
 async def rejected(
-    serve: "Serve", scene: "Scene", *arguments: Any, scope: Any = None, **options: Any
+    serve: "Serve", scene: "Scene", *arguments: Any, scope: Event | None = None, **options: Any
 ) -> list[Event]:
-    client = serve(scene.app(connect=rejecting(*arguments, **options)), **(scope or {}))
+    client = serve(scene.app(connect=rejecting(*arguments, **options)), **(scope or Event()))
     client.give({"type": "websocket.connect"})
     return await client.ended()
 
