@@ -37,6 +37,13 @@ async def test_the_code_comes_after_an_accept(serve: "Serve", scene: "Scene") ->
     scene.check(4401)
 
 
+async def test_a_browser_wants_one_of_its_subprotocols(serve: "Serve", scene: "Scene") -> None:
+    accept, close = await rejected(serve, scene, scope={"subprotocols": ["chat.v2", "chat.v1"]})
+    # Without one it would fail the handshake, and see 1006.
+    assert accept["subprotocol"] == "chat.v2"
+    assert close["code"] == 4403
+
+
 async def test_the_default_says_forbidden(serve: "Serve", scene: "Scene") -> None:
     assert await rejected(serve, scene) == [ACCEPTED, {"type": "websocket.close", "code": 4403}]
     scene.check(4403)

@@ -43,7 +43,7 @@ class Denial(NamedTuple):
 class Socket(Protocol):
     """Writes what the state allows; drops and counts what comes too late."""
 
-    __slots__ = ("_options", "_outbox", "_send", "accepts_to_close", "denial", "refused", "state")
+    __slots__ = ("_late_accept", "_options", "_outbox", "_send", "denial", "refused", "state")
 
     tells_at_once = True
 
@@ -52,8 +52,7 @@ class Socket(Protocol):
         self._options = options
         self._outbox: OutboxWriter | None = None
         self.state = State.CONNECTING
-        self.accepts_to_close = False
-        """Of a client that was not accepted: accept it first, so that it sees the close code."""
+        self._late_accept: Event | None = None
         self.denial: Denial | None = None
         """Of a client that was not accepted: the answer to its handshake."""
         self.refused: Exception | None = None
@@ -101,6 +100,15 @@ class Socket(Protocol):
 
     # The end.
 
+    def accept_to_close(self, scope: Scope) -> None:
+        """A client that was not accepted is accepted first, so that it sees the close code.
+
+        With a subprotocol, if it offers some: browsers fail a handshake that takes none.
+        """
+        if self.state is State.CONNECTING:
+            offered = scope.get("subprotocols") or [None]
+            self._late_accept = _accept(offered[0], None)
+
     def client_left(self) -> None:
         self.state = State.CLOSED
         self.connection.refuse_frames()
@@ -125,8 +133,8 @@ class Socket(Protocol):
             if self.denial is not None:
                 await self.finish(self._deny(self.denial))
                 return
-            if self.accepts_to_close:
-                await self.finish(self._send(_accept(None, None)))
+            if self._late_accept is not None:
+                await self.finish(self._send(self._late_accept))
             # Nobody is left to be told if that found out that the client has gone.
             if self.state is State.CLOSING:
                 await self._close(ending.code, ending.reason)

@@ -188,7 +188,7 @@ class AsyncWebsocketConsumer(GroupMember):
             raise ConnectionStateError("reject() was called after accept(): use close()")
         if self._socket.state is State.CONNECTING:
             if mode == "close":
-                self._socket.accepts_to_close = True
+                self._socket.accept_to_close(self.scope)
             elif mode == "denial" and "websocket.http.response" in extensions_of(self.scope):
                 self._socket.denial = denial
             await self.close(code, reason)
@@ -233,7 +233,7 @@ class AsyncWebsocketConsumer(GroupMember):
         elif self._socket.state is State.OPEN and self.error_policy == "ignore":
             statistics.count("handler.error", f"{type(self).__qualname__} lives on after an error")
         else:
-            self._socket.accepts_to_close = self._socket.state is State.CONNECTING
+            self._socket.accept_to_close(self.scope)
             await self.close(INTERNAL_ERROR, "internal error")
 
     def error_frame(self, exc: Exception, event: Event, /) -> object:

@@ -1,0 +1,34 @@
+"""Refuses every WebSocket as its query says, and serves a page to connect from."""
+
+from typing import Any
+
+from reporting import report
+
+from consumers import Control, query
+from fast_channels.consumer import AsyncHttpConsumer, AsyncWebsocketConsumer
+from fast_channels.types import Receive, Scope, Send
+
+
+class Refusing(AsyncWebsocketConsumer):
+    async def connect(self) -> None:
+        how: Any = query(self.scope)["how"]
+        if how == "error":
+            raise LookupError("in connect")
+        await self.reject(4401, "log in", mode=how, status=401, body="who are you?")
+
+    async def disconnect(self, code: int, /) -> None:
+        report("rejected", how=query(self.scope)["how"], code=code)
+
+
+class Page(AsyncHttpConsumer):
+    async def handle(self, body: bytes) -> None:
+        headers = {b"content-type": b"text/html; charset=utf-8"}
+        await self.send_response(200, b"<!doctype html><title>Page</title>", headers=headers)
+
+
+routes = {"/refusing": Refusing.as_asgi(), "/page": Page.as_asgi(), "/control": Control.as_asgi()}
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "lifespan":
+        await routes[scope["path"]](scope, receive, send)
