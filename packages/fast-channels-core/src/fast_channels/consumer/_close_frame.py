@@ -9,6 +9,7 @@ NO_CODE: Final = 1005
 ABNORMAL: Final = 1006
 """RFC 6455, 7.4.1: the connection ended without a close frame."""
 INTERNAL_ERROR: Final = 1011
+SERVICE_RESTART: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
 
 

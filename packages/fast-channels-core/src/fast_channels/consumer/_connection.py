@@ -41,6 +41,9 @@ logger = logging.getLogger("fast_channels.consumer")
 READ_AHEAD: Final = 32
 """How many of the client's events may wait where its leaving is to be noticed behind them."""
 
+ABORT_TIMEOUT: Final = 1.0
+"""The ``close_timeout`` of a connection that has to end now."""
+
 
 class Connection:
     """Runs one consumer for one scope, from the first event to the released channel."""
@@ -282,6 +285,28 @@ class Connection:
         self.channel.mailbox.wake()
 
     # The end.
+
+    def drain(self, retry_after: float) -> None:
+        """Let the consumer take its leave, behind what waits for it; then it ends.
+
+        ``retry_after``: seconds after which the client should come back.
+        """
+        if self.ending is None:
+            self.channel.mailbox.put_event({"type": "connection.drain", "retry_after": retry_after})
+
+    def abort(self, code: int, reason: str) -> None:
+        """End now, whatever runs, and whatever the client makes of it."""
+        if self._goodbye is not None:
+            self._goodbye.cancel()
+        self._consumer.close_timeout = min(self._consumer.close_timeout, ABORT_TIMEOUT)
+        self.end(code, reason, flush=False)
+        if self._interruptible:
+            self._interruptible = False
+            self.task.cancel()
+
+    def is_run_by(self, task: asyncio.Task[object] | None) -> bool:
+        """Whether this task runs the handlers."""
+        return getattr(self, "task", None) is task  # It has none before its channel is open.
 
     def end(
         self, code: int, reason: str = "", *, by_client: bool = False, flush: bool = True

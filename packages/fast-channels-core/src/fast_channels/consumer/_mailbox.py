@@ -58,6 +58,13 @@ class ConnectionMailbox(Mailbox):
             taken = self._taken = self._loop.create_future()
             await taken
 
+    def put_event(self, event: Event) -> None:
+        """Queue an event that nobody waits with: it comes neither from the layer nor the client."""
+        self.limit += 1
+        self._waiting += 1
+        self.items.append(event)
+        self.notify(self._loop)
+
     def taken(self) -> None:
         """The dispatch loop has taken the client's event: the reader may go on."""
         self.limit -= 1

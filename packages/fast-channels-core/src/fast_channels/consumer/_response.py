@@ -6,6 +6,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
 
+from fast_channels.consumer._close_frame import SERVICE_RESTART
 from fast_channels.consumer._protocol import Ending, Protocol
 from fast_channels.exceptions import ConnectionStateError
 from fast_channels.statistics import statistics
@@ -13,6 +14,7 @@ from fast_channels.types import Event, Headers, Scope, Send
 
 NO_CONTENT: Final = frozenset({204, 304})
 """The statuses whose responses have no body: RFC 9110, 6.4.1."""
+_PLAIN: Final = (b"content-type", b"text/plain; charset=utf-8")
 
 
 class State(Enum):
@@ -93,10 +95,16 @@ class Response(Protocol):
         return self.state is not State.COMPLETE
 
     async def say_goodbye(self, ending: Ending) -> None:
-        """Answer 500 if nothing was sent, else end the body: no request is left hanging."""
+        """Answer 500 if nothing was sent, else end the body: no request is left hanging.
+
+        Or 503, if it was not the request's fault, but the process is to end.
+        """
         if self.state is State.WAITING:
-            await self.start(500, [(b"content-type", b"text/plain; charset=utf-8")])
-            await self.body(b"Internal Server Error", more_body=False)
+            drained = ending.code == SERVICE_RESTART
+            await self.start(503 if drained else 500, [_PLAIN])
+            await self.body(
+                b"Service Unavailable" if drained else b"Internal Server Error", more_body=False
+            )
         elif self.state is State.STARTED and not self._missing:
             await self.body(b"", more_body=False)
         else:

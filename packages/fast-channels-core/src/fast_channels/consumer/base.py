@@ -7,8 +7,11 @@ from typing import Any, ClassVar, Literal, get_args, overload
 
 from fast_channels._cookies import parse_cookies
 from fast_channels._guard import run_guarded
+from fast_channels._refusal import refuse
+from fast_channels.consumer._close_frame import SERVICE_RESTART
 from fast_channels.consumer._connection import Connection, logger
 from fast_channels.consumer._handlers import EventTable, is_of_the_library
+from fast_channels.consumer._live import live_connections, retry_reason
 from fast_channels.consumer._protocol import Protocol
 from fast_channels.consumer._threads import adopt_plain_handlers
 from fast_channels.exceptions import InvalidChannelLayerError, StopConsumer
@@ -100,13 +103,19 @@ class AsyncConsumer:
         self.base_send = send
         if "cookies" not in scope:
             scope["cookies"] = parse_cookies(scope.get("headers", ()))
-        self._connection = Connection(self, self._make_protocol(), self._find_layer(), self._events)
-        limits = self.limits
-        if limits is None:
-            await self._connection.run(receive)
-            return
-        self._connection.channel.mailbox.max_groups = limits.groups
-        await run_guarded(limits, scope, receive, send, self._connection.run)
+        self._connection = connection = Connection(
+            self, self._make_protocol(), self._find_layer(), self._events
+        )
+        live, limits = live_connections(), self.limits
+        live.add(connection)
+        try:
+            if limits is None:
+                await connection.run(receive)
+                return
+            connection.channel.mailbox.max_groups = limits.groups
+            await run_guarded(limits, scope, receive, send, connection.run)
+        finally:
+            live.remove(connection)
 
     @property
     def channel_layer(self) -> BaseChannelLayer:
@@ -158,6 +167,23 @@ class AsyncConsumer:
         """
         self._log_error(exc, event)
         raise StopConsumer
+
+    async def on_drain(self, retry_after: float, /) -> None:
+        """The process is to end, and this connection in a moment.
+
+        Override it to take leave of the client, or to bring to a good end what must not be cut;
+        after it the connection is closed with 1012. :func:`fast_channels.draining.drain` says how
+        long it may take. ``retry_after``: seconds after which the client is told to come back.
+        """
+
+    async def connection_drain(self, event: Event, /) -> None:
+        """Call :meth:`on_drain`, then end."""
+        retry_after: float = event["retry_after"]
+        try:
+            await self.on_drain(retry_after)
+        finally:
+            if self._connection is not None:
+                self._connection.end(SERVICE_RESTART, retry_reason(retry_after))
 
     def _make_protocol(self) -> Protocol:
         return Protocol()
@@ -219,13 +245,16 @@ class ConsumerApplication:
 
         The latter lets a view check dependencies first. It must not have accepted the socket.
         """
-        consumer = self.consumer_class(**self.consumer_initkwargs)
         if not isinstance(scope, MutableMapping):
-            await consumer(scope.scope, scope.receive, _server_send(scope))
-        elif receive is not None and send is not None:
-            await consumer(scope, receive, send)
-        else:
+            connection = scope
+            scope, receive, send = connection.scope, connection.receive, _server_send(connection)
+        elif receive is None or send is None:
             raise TypeError(f"{self!r} takes a scope, receive and send, or an object with these")
+        gate = live_connections().gate
+        if gate is None or scope["type"] not in ("http", "websocket"):
+            await self.consumer_class(**self.consumer_initkwargs)(scope, receive, send)
+        else:
+            await refuse(scope, receive, send, gate.retry_after())
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.consumer_initkwargs.items())
