@@ -101,17 +101,20 @@ async def test_as_many_as_the_limit_run_at_once(
 ) -> None:
     consumer = Pair()
     client = await serve.open(consumer)
-    say(client, "a", "b", "c", "d", "e")
-    assert await consumer.begin(2) == ["a", "b"]
+    names = [f"{number}" for number in range(40)]
+    say(client, *names)
+    assert await consumer.begin(2) == ["0", "1"]
     await settle()
     assert consumer.begun.empty()
-    # One is held by the dispatch loop, one by the reader: the rest waits at the server.
-    assert client.unread == 1
-    consumer.release("b")
-    assert await heard(client, 1) == ["b"]
-    assert await consumer.begin(1) == ["c"]
-    consumer.release("a", "c", "d", "e")
-    assert sorted(await heard(client, 4)) == ["a", "c", "d", "e"]
+    # The dispatch loop holds one, and 32 wait: the rest waits at the server.
+    assert client.unread == 5
+    consumer.release("1")
+    assert await heard(client, 1) == ["1"]
+    assert await consumer.begin(1) == ["2"]
+    await settle()
+    assert client.unread == 4
+    consumer.release("0", *names[2:])
+    assert sorted(await heard(client, 39)) == sorted(names[:1] + names[2:])
     await client.leave()
 
 
@@ -223,13 +226,14 @@ async def test_no_more_than_the_limit_wait_for_their_key(
 ) -> None:
     consumer = Keyed()
     client = await serve.open(consumer)
-    say(client, *(f"a{number}" for number in range(8)))
+    names = [f"a{number}" for number in range(40)]
+    say(client, *names)
     assert await consumer.begin(1) == ["a0"]
     await settle()
-    # One runs, two wait for it, one is held by the dispatch loop and one by the reader.
-    assert client.unread == 3
-    consumer.release(*(f"a{number}" for number in range(8)))
-    assert await heard(client, 8) == [f"a{number}" for number in range(8)]
+    # One runs and two wait for it; the dispatch loop holds one, behind which 32 wait.
+    assert client.unread == 4
+    consumer.release(*names)
+    assert await heard(client, 40) == names
 
 
 async def test_a_place_is_kept_for_the_next_of_its_key_and_then_given_back(
@@ -404,6 +408,18 @@ class Closing(Stage):
     async def disconnect(self, code: int, /) -> None:
         await super().disconnect(code)
         await self.work("after the end")
+
+
+async def test_leaving_is_noticed_while_calls_wait_for_places(
+    serve: "Serve", default_layer: InMemoryChannelLayer
+) -> None:
+    consumer = Pair()
+    client = await serve.open(consumer)
+    say(client, *map(str, range(2 + 1 + 31)))
+    await consumer.begin(2)
+    await client.leave()
+    assert sorted(consumer.log[2:4]) == ["0 is cancelled", "1 is cancelled"]
+    assert consumer.log[4:] == ["disconnect 1001"]
 
 
 @pytest.mark.parametrize("finish", [client_leaves, server_cancels, consumer_closes])

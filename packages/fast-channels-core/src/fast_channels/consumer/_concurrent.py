@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Final, NamedTuple, TypeVar, overload
 
-from fast_channels.consumer._connection import Connection
+from fast_channels.consumer._connection import READ_AHEAD, Connection
 from fast_channels.types import Event
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[None]])
@@ -51,8 +51,8 @@ def concurrent(
     For handlers of frames (``receive``, ``receive_json``) and of events from a layer. When the
     connection gives an event to such a handler, the handler runs in a task of its own and the
     next event is taken at once. If ``limit`` calls of it run, the next event waits until one has
-    ended; so does then the client, by the server's flow control. The limit is that of one
-    handler in one connection.
+    ended; when 32 events of the client wait behind it, so does the client, by the server's flow
+    control. The limit is that of one handler in one connection.
 
     ``key`` is called with the arguments of the handler, without ``self``. Calls of equal keys run
     one after another, in the order of their events; calls of different keys run side by side. A
@@ -63,7 +63,8 @@ def concurrent(
     raises goes to ``on_error`` with its event; :class:`StopConsumer` ends the consumer. When the
     connection ends, in whatever way, calls that wait are dropped, and those that run are
     cancelled and awaited before the channel is closed and ``disconnect`` runs, without regard to
-    ``cancel_on_disconnect``. A call that ended the connection itself, by ``close()`` for example,
+    ``cancel_on_disconnect``; that the client leaves is noticed while no more than 32 of its events
+    wait. A call that ended the connection itself, by ``close()`` for example,
     goes on to its end, as any handler does; so does ``on_error``. Only when the server cancels
     the application are these cancelled, too.
 
@@ -150,6 +151,8 @@ class Crew:
         self._spared: set[asyncio.Task[None]] = set()
         # The dispatch loop, and nobody else, waits for a place.
         self._change: asyncio.Future[None] | None = None
+        # While that waits, too, the client's leaving is to be noticed.
+        connection.channel.mailbox.ahead = READ_AHEAD
 
     async def start(
         self, handler: object, limit: int, key: Hashable, work: Callable[[], Awaitable[None]]

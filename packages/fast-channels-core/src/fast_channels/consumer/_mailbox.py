@@ -34,7 +34,7 @@ class ConnectionMailbox(Mailbox):
     ``on_overflow`` is asked when the mailbox is full, and returns whether it made room.
     """
 
-    __slots__ = ("_ahead", "_loop", "_on_overflow", "_taken", "_waiting")
+    __slots__ = ("_loop", "_on_overflow", "_taken", "_waiting", "ahead")
 
     takes_gaps = True
 
@@ -42,7 +42,7 @@ class ConnectionMailbox(Mailbox):
         self, loop: asyncio.AbstractEventLoop, on_overflow: Callable[[], bool] | None, ahead: int
     ) -> None:
         super().__init__()
-        self._ahead = ahead
+        self.ahead = ahead
         self._waiting = 0
         self._loop = loop
         self._on_overflow = on_overflow
@@ -54,7 +54,7 @@ class ConnectionMailbox(Mailbox):
         self._waiting += 1
         self.items.append(event)
         self.notify(self._loop)
-        if self._waiting >= self._ahead:
+        if self._waiting >= self.ahead:
             taken = self._taken = self._loop.create_future()
             await taken
 
