@@ -10,11 +10,13 @@ import pytest
 from fast_channels.consumer import (
     AsyncHttpConsumer,
     AsyncJsonWebsocketConsumer,
+    AsyncSSEConsumer,
     AsyncWebsocketConsumer,
 )
 from fast_channels.exceptions import InvalidChannelLayerError
 from fast_channels.layers import (
     InMemoryChannelLayer,
+    get_channel_layer,
     register_channel_layer,
     unregister_channel_layer,
 )
@@ -179,3 +181,47 @@ async def test_an_error_in_an_http_consumer() -> None:
         await HttpCommunicator(ItemConsumer, "POST", "/", b"raise").get_response()
     communicator = HttpCommunicator(ItemConsumer, "POST", "/", b"raise", raise_app_exceptions=False)
     assert (await communicator.get_response())["status"] == 500
+
+
+class NewsConsumer(AsyncSSEConsumer):
+    """Repeats what a client has missed, then streams a group; breaks if it is told to."""
+
+    channel_layer_alias = "test"
+    groups = ["news"]
+
+    async def connect(self, last_event_id: str | None) -> None:
+        if last_event_id is not None:
+            await self.send_event("missed", id=f"{last_event_id}+1")
+
+    async def fail(self, event: dict[str, Any]) -> None:
+        raise ZeroDivisionError("in the stream")
+
+
+@pytest.mark.usefixtures("layer")
+async def test_event_streams() -> None:
+    again = {"Last-Event-ID": "7"}
+    async with (
+        HttpCommunicator(NewsConsumer, "GET", "/") as ada,
+        HttpCommunicator(NewsConsumer, "GET", "/", headers=again) as bob,
+    ):
+        for client in (ada, bob):
+            start = await client.get_response_start()
+            assert start["status"] == 200
+            assert (b"content-type", b"text/event-stream") in start["headers"]
+        assert await bob.receive_body_chunk() == b"id: 7+1\ndata: missed\n\n"
+        layer = get_channel_layer("test")
+        await layer.group_send("news", {"type": "sse.event", "data": "live"})
+        for client in (ada, bob):
+            assert await client.receive_body_chunk() == b"data: live\n\n"
+        await bob.disconnect()
+        await layer.group_send("news", {"type": "sse.event", "data": "later"})
+        assert await ada.receive_body_chunk() == b"data: later\n\n"
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.usefixtures("layer")
+async def test_an_error_in_an_event_stream() -> None:
+    client = HttpCommunicator(NewsConsumer, "GET", "/", raise_app_exceptions=False)
+    assert (await client.get_response_start())["status"] == 200
+    await get_channel_layer("test").group_send("news", {"type": "fail"})
+    assert (await client.get_response())["body"] == b""

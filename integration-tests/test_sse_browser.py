@@ -1,0 +1,58 @@
+"""Event streams as a real browser has them: it comes back by itself, until it is told not to."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+from serving import Server, running
+from test_sse import APP, SERVERS, publish
+
+# The browser lives in one event loop for the whole module.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    name, *options = SERVERS[request.param]
+    with running(name, APP, tmp_path, *options) as server:
+        yield server
+        assert (server.new_output(), server.reports.new_logs()) == ("", [])
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    context = await browser.new_context()
+    yield await context.new_page()
+    await context.close()
+
+
+async def test_it_comes_back_for_what_it_missed_until_it_is_told_not_to(
+    server: Server, page: Page
+) -> None:
+    await page.goto(f"http://127.0.0.1:{server.port}/")
+    state, items = page.locator("#state"), page.locator("li")
+    seen = ['greeting "hello" ']
+    await expect(items).to_have_text(seen)
+    await expect(state).to_have_text("open")
+
+    publish(server, "two\nlines")
+    seen.append('message "two\\nlines" n\u00b0 1')
+    await expect(items).to_have_text(seen)
+
+    publish(server, "missed", live=False)
+    server.control(send="news", message={"type": "news.close"})
+    # An EventSource keeps the last id when it connects again.
+    seen += ['greeting "hello" n\u00b0 1', 'message "missed" n\u00b0 2']
+    await expect(items).to_have_text(seen)
+    await expect(state).to_have_text("open")
+    connects = server.reports.find("connect", id="browser")
+    assert [report["last_event_id"] for report in connects] == [None, "n\u00b0 1"]
+
+    server.request("POST", "/over")
+    await expect(state).to_have_text("closed")
+    assert server.reports.wait_for("connect", count=3)[2]["last_event_id"] == "n\u00b0 2"
+    disconnects = server.reports.wait_for("disconnect", id="browser", count=3)
+    assert [report["times"] for report in disconnects] == [1, 1, 1]
+    await expect(items).to_have_text(seen)
