@@ -101,6 +101,12 @@ class News(AsyncSSEConsumer):
         return statistics.snapshot().get("event.full", 0) != before
 
 
+class Strict(News):
+    """Has no patience with clients that do not read."""
+
+    overflow = "close"
+
+
 class Publish(AsyncHttpConsumer):
     """Adds an item to the history, and tells the group unless it is to be kept from it."""
 
@@ -172,6 +178,7 @@ _HTML = b"""<!DOCTYPE html>
 routes: dict[str, ASGIApp] = {
     "/": Html.as_asgi(),
     "/news": News.as_asgi(),
+    "/strict": Strict.as_asgi(),
     "/publish": Publish.as_asgi(),
     "/over": Over.as_asgi(),
     "/page": Page.as_asgi(),

@@ -1,13 +1,10 @@
-"""Server-sent events: the format, the life of a stream, and what clients may send."""
+"""Server-sent events: the life of a stream, and what clients may send."""
 
 import asyncio
-import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fast_channels.consumer import AsyncSSEConsumer
 from fast_channels.exceptions import (
@@ -38,43 +35,6 @@ START: Event = {
 
 def body(data: bytes, *, more: bool = True) -> Event:
     return {"type": "http.response.body", "body": data, "more_body": more}
-
-
-class Seen(NamedTuple):
-    """An event as an EventSource dispatches it."""
-
-    data: str
-    event: str = "message"
-    last_event_id: str = ""
-
-
-def parse(stream: bytes) -> tuple[list[Seen], list[int]]:
-    """What a client makes of a stream, and of its retry fields: WHATWG HTML, 9.2.6, literally."""
-    seen: list[Seen] = []
-    retries: list[int] = []
-    data, event, last_id = "", "", ""
-    *lines, rest = re.split("\r\n|\n|\r", stream.decode())
-    assert rest == ""
-    for line in lines:
-        if line == "":
-            if data:
-                seen.append(Seen(data.removesuffix("\n"), event or "message", last_id))
-            data = event = ""
-            continue
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        match field:
-            case "event":
-                event = value
-            case "data":
-                data += value + "\n"
-            case "id" if "\0" not in value:
-                last_id = value
-            case "retry" if re.fullmatch("[0-9]+", value):
-                retries.append(int(value))
-            case _:
-                assert field == ""
-    return seen, retries
 
 
 class News(AsyncSSEConsumer):
@@ -120,11 +80,11 @@ def ask(
     connect: Callable[[News], Any] | None = None,
     *,
     headers: list[tuple[bytes, bytes]] | None = None,
+    app: type[News] = News,
     **scope: Any,
 ) -> "Client":
-    app = News.as_asgi(log=log, connect=connect)
     scope = {"type": "http", "method": "GET", "headers": headers or []} | scope
-    client = serve(app, **scope)
+    client = serve(app.as_asgi(log=log, connect=connect), **scope)
     client.give({"type": "http.request"})
     return client
 
@@ -144,116 +104,6 @@ def raising(error: Exception) -> Callable[[News], Any]:
 
 async def forbid(news: News) -> None:
     await news.reject(403, b"no")
-
-
-# The format.
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sent"),
-    [
-        ({"data": "x"}, b"data: x\n\n"),
-        ({"data": ""}, b"data: \n\n"),
-        ({"data": " a: b"}, b"data:  a: b\n\n"),
-        ({"data": "1\n2\r3\r\n4\n"}, b"data: 1\ndata: 2\ndata: 3\ndata: 4\ndata: \n\n"),
-        ({"data": "no\x0bline\x85ends\u2028"}, "data: no\x0bline\x85ends\u2028\n\n".encode()),
-        ({"json": {"a": ["\n", "\u00fc"]}}, 'data: {"a":["\\n","\u00fc"]}\n\n'.encode()),
-        (
-            {"data": "x", "event": "e", "id": "7", "retry": 0},
-            b"id: 7\nevent: e\nretry: 0\ndata: x\n\n",
-        ),
-        ({"data": "x", "id": ""}, b"id: \ndata: x\n\n"),
-    ],
-)
-async def test_an_event_on_the_wire(
-    serve: "Serve", log: list[Any], arguments: dict[str, Any], sent: bytes
-) -> None:
-    client = await opened(ask(serve, log, lambda news: news.send_event(**arguments)))
-    assert await client.next() == body(sent)
-
-
-single_line = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))
-events = st.fixed_dictionaries(
-    {"data": st.text(st.characters(exclude_categories=["Cs"]))},
-    optional={"event": single_line, "id": single_line, "retry": st.integers(min_value=0)},
-)
-
-
-@given(st.lists(events))
-async def test_clients_see_what_was_sent(sent: list[dict[str, Any]]) -> None:
-    stream: list[bytes] = []
-
-    async def send(event: Any) -> None:
-        stream.append(event.get("body", b""))
-
-    async def receive() -> Event:
-        if not requests:
-            await asyncio.Event().wait()
-        return requests.pop()
-
-    class Replay(AsyncSSEConsumer):
-        async def connect(self, last_event_id: str | None) -> None:
-            for event in sent:
-                await self.send_event(**event)
-                await self.send_comment(event["data"])
-            await self.close()
-
-    requests: list[Event] = [{"type": "http.request"}]
-    await Replay()({"type": "http", "method": "GET", "headers": []}, receive, send)
-    expected: list[Seen] = []
-    last_id = ""
-    for event in sent:
-        last_id = event.get("id", last_id)
-        data = re.sub("\r\n|\r", "\n", event["data"])
-        expected.append(Seen(data, event.get("event") or "message", last_id))
-    retries = [event["retry"] for event in sent if "retry" in event]
-    assert parse(b"".join(stream)) == (expected, retries)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        ({}, "ValueError: an event takes either data or json, and one of them"),
-        ({"data": "x", "json": 1}, "ValueError: an event takes either data or json, and one of"),
-        ({"data": b"x"}, "TypeError: the data of an event must be a str, not bytes"),
-        ({"data": "x", "event": "a\nb"}, "ValueError: the name of an event must have no CR, LF"),
-        ({"data": "x", "id": "a\rb"}, "ValueError: the id of an event must have no CR, LF or NUL"),
-        ({"data": "x", "id": "a\0"}, "ValueError: the id of an event must have no CR, LF or NUL"),
-        ({"data": "x", "id": 7}, "TypeError: the id of an event must be a str, not int"),
-        ({"data": "x", "retry": -1}, "ValueError: retry must be 0 milliseconds or more, not -1"),
-        ({"data": "x", "retry": 0.5}, "TypeError: retry must be an int, in milliseconds, not 0.5"),
-        ({"data": "x", "retry": True}, "TypeError: retry must be an int, in milliseconds"),
-        ({"data": "\ud800"}, "UnicodeEncodeError"),
-    ],
-)
-@pytest.mark.parametrize("method", ["send_event", "broadcast_event"])
-async def test_what_is_refused_sends_nothing(
-    serve: "Serve", log: list[Any], method: str, arguments: dict[str, Any], complaint: str
-) -> None:
-    async def connect(news: News) -> None:
-        group = ["news"] if method == "broadcast_event" else []
-        try:
-            await getattr(news, method)(*group, **arguments)
-        except (TypeError, ValueError) as error:
-            await news.reject(400, f"{type(error).__name__}: {error}".encode())
-
-    start, answer = await ask(serve, log, connect).ended()
-    assert (start["status"], start["headers"]) == (
-        400,
-        [(b"content-type", b"text/plain; charset=utf-8")],
-    )
-    assert answer["body"].decode().startswith(complaint)
-
-
-async def test_comments(serve: "Serve", log: list[Any]) -> None:
-    async def connect(news: News) -> None:
-        await news.send_comment()
-        await news.send_comment("a\nb")
-        with pytest.raises(TypeError, match="a comment must be a str, not bytes"):
-            await news.send_comment(b"x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # what this is about
-
-    client = await opened(ask(serve, log, connect))
-    assert [await client.next(), await client.next()] == [body(b": \n\n"), body(b": a\n: b\n\n")]
 
 
 # The life of a stream.
@@ -383,6 +233,62 @@ async def test_groups_need_a_layer(serve: "Serve") -> None:
     client = serve(Lost, type="http", method="GET")
     with pytest.raises(InvalidChannelLayerError, match=r"so groups = \['news'\] cannot be used"):
         await client.ended()
+
+
+class Strict(News):
+    overflow = "close"
+
+
+async def test_a_client_that_does_not_read_is_left_when_too_much_waits_for_it(
+    serve: "Serve", log: list[Any], default_layer: InMemoryChannelLayer, counted: Counted
+) -> None:
+    """The stream ends although the server still holds up the handler, and holds up the end, too."""
+    held, reads = asyncio.Event(), asyncio.Event()
+
+    async def send(event: Event) -> None:
+        if b"held" in event.get("body", b""):
+            held.set()
+        if held.is_set():
+            await reads.wait()
+        await client.sent(event)
+
+    client = ask(serve, log, app=Strict, send=send)
+    await opened(client)
+    await default_layer.group_send("news", {"type": "news.item", "text": "held"})
+    await held.wait()
+    for _ in range(default_layer.get_capacity("") + 1):
+        await default_layer.group_send("news", {"type": "news.item", "text": "more"})
+    while len(log) < 2:  # noqa: ASYNC110  # the application's own step
+        await asyncio.sleep(0)
+    assert log == [None, "disconnect"]
+    assert counted() == {"event.full": 1, "send.after_close": 2}
+    reads.set()
+    assert await client.ended() == [body(b"", more=False)]
+
+
+async def test_a_handler_that_sends_on_is_not_held_up_again(
+    serve: "Serve", log: list[Any], default_layer: InMemoryChannelLayer, counted: Counted
+) -> None:
+    held = asyncio.Event()
+
+    async def send(event: Event) -> None:
+        if event.get("body"):
+            held.set()
+            await asyncio.Event().wait()
+        await client.sent(event)
+
+    async def connect(news: News) -> None:
+        for _ in range(3):
+            await news.send_event("x")
+        news.log.append("sent")
+
+    client = ask(serve, log, connect, app=Strict, send=send)
+    await held.wait()
+    for _ in range(default_layer.get_capacity("") + 1):
+        await default_layer.group_send("news", {"type": "news.item", "text": "more"})
+    assert await client.ended() == [START, body(b""), body(b"", more=False)]
+    assert log == [None, "sent", "disconnect"]
+    assert counted() == {"event.full": 1, "send.after_close": 4}
 
 
 # Events without a handler.

@@ -32,6 +32,8 @@ class Response(Protocol):
     __slots__ = (
         "_client_has_left",
         "_has_body",
+        "_held",
+        "_is_given_up",
         "_is_head",
         "_missing",
         "_on_complete",
@@ -47,6 +49,9 @@ class Response(Protocol):
         self._missing: int | None = None
         """Bytes that the content-length promises and that were not sent yet."""
         self._client_has_left = False
+        self._is_given_up = False
+        self._held = set[asyncio.Timeout]()
+        """Of the writes that the server has not returned from; without a time as a rule."""
         self.state = State.WAITING
 
     async def start(self, status: int, headers: Headers) -> None:
@@ -65,7 +70,7 @@ class Response(Protocol):
     async def body(self, body: bytes, *, more_body: bool) -> None:
         if self.state is State.WAITING:
             raise ConnectionStateError("send_headers() comes before send_body()")
-        if self.state is State.COMPLETE:
+        if self.state is State.COMPLETE or (self._is_given_up and more_body):
             self._count_late("a part of a body")
             return
         if body and not self._has_body:
@@ -90,6 +95,13 @@ class Response(Protocol):
     def client_left(self) -> None:
         self.state = State.COMPLETE
         self._client_has_left = True
+
+    def closing(self, *, flush: bool) -> None:
+        if not flush:
+            # The client does not read, and so the server may hold up a handler for as long.
+            self._is_given_up = True
+            for held in self._held:
+                held.reschedule(0)
 
     def has_goodbye(self) -> bool:
         return self.state is not State.COMPLETE
@@ -116,14 +128,20 @@ class Response(Protocol):
         return {"type": "http.disconnect"}
 
     async def _write(self, event: Event) -> None:
+        held = asyncio.timeout(None)
         try:
-            await self._send(event)
+            async with held:
+                self._held.add(held)
+                await self._send(event)
         except Exception as error:
             # OSError: so says a server whose client has gone; its disconnect event is on the way.
             if not self._client_has_left and not isinstance(error, OSError):
                 raise
-            self.state = State.COMPLETE
+            if not held.expired():
+                self.state = State.COMPLETE
             self._count_late(f"a {event['type']!r} event")
+        finally:
+            self._held.discard(held)
 
     def _count_late(self, what: str) -> None:
         statistics.count(
