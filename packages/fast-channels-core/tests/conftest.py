@@ -89,21 +89,38 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, int]]:
     return statistics.snapshot
 
 
+class LoopClock:
+    """Stands in for the clock of an event loop: it stands still until time is passed."""
+
+    def __init__(self, now: float, settle: Callable[[], Awaitable[None]]) -> None:
+        self._now = now
+        self.settle = settle
+
+    def time(self) -> float:
+        return self._now
+
+    async def jump(self, seconds: float) -> None:
+        """Let time pass as it does while something blocks the loop; then what is due runs."""
+        self._now += seconds
+        await self.settle()
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, so that whatever falls due in it runs when it does."""
+        end = self._now + seconds
+        while self._now < end:
+            await self.jump(min(0.05, end - self._now))
+        await self.settle()
+
+
 @pytest.fixture
-async def pass_loop_time(
+async def loop_clock(
     monkeypatch: pytest.MonkeyPatch, settle: Callable[[], Awaitable[None]]
-) -> Callable[[float], Awaitable[None]]:
-    """Stops the clock of the event loop, lets seconds pass for it, and what is due then run."""
+) -> LoopClock:
+    """The clock of the test's event loop."""
     loop = asyncio.get_running_loop()
-    now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now)
-
-    async def pass_time(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-        await settle()
-
-    return pass_time
+    clock = LoopClock(loop.time(), settle)
+    monkeypatch.setattr(loop, "time", clock.time)
+    return clock
 
 
 DEADLINE: Final = 20
@@ -145,6 +162,11 @@ class Client:
     def unread(self) -> int:
         """How many events the application has not asked for yet."""
         return self._to_app.qsize()
+
+    @property
+    def unheard(self) -> int:
+        """How many events the application has sent that nobody has asked for yet."""
+        return self._from_app.qsize()
 
     async def next(self) -> Event:
         """The next event that the application sends."""

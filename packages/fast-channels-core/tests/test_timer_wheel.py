@@ -2,20 +2,20 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import pytest
 
 from fast_channels.consumer._wheel import AT_ONCE, RESOLUTION, wheel_of_loop
 
-DEADLINE = 20
+if TYPE_CHECKING:
+    from conftest import LoopClock
 
-PassTime: TypeAlias = Callable[[float], Awaitable[None]]
+DEADLINE = 20
 
 
 class Scheduled:
@@ -43,24 +43,24 @@ async def scheduled(monkeypatch: pytest.MonkeyPatch) -> Scheduled:
     return scheduled
 
 
-async def test_calls_at_the_time_and_not_before(pass_loop_time: PassTime) -> None:
+async def test_calls_at_the_time_and_not_before(loop_clock: "LoopClock") -> None:
     called: list[float] = []
     for delay in (5, 0.5, 60, 5):
         wheel_of_loop().call_later(delay, partial(called.append, delay))
-    await pass_loop_time(0.4)
+    await loop_clock.advance(0.4)
     assert called == []
-    await pass_loop_time(0.1 + RESOLUTION)
+    await loop_clock.advance(0.1 + RESOLUTION)
     assert called == [0.5]
-    await pass_loop_time(4.3)
+    await loop_clock.advance(4.3)
     assert called == [0.5]
-    await pass_loop_time(0.2)
+    await loop_clock.advance(0.2)
     assert called == [0.5, 5, 5]
-    await pass_loop_time(100)
+    await loop_clock.advance(100)
     assert called == [0.5, 5, 5, 60]
 
 
 async def test_has_one_timer_of_the_loop_while_something_is_due(
-    scheduled: Scheduled, pass_loop_time: PassTime
+    scheduled: Scheduled, loop_clock: "LoopClock"
 ) -> None:
     wheel = wheel_of_loop()
     entries = [wheel.call_later(delay, lambda: None) for delay in (30, 20, 10, 20, 30, 40)]
@@ -75,7 +75,7 @@ async def test_has_one_timer_of_the_loop_while_something_is_due(
     wheel.call_later(10, called.set)
     assert scheduled.active() == 1
     before = len(scheduled.handles)
-    await pass_loop_time(10 + RESOLUTION)
+    await loop_clock.advance(10 + RESOLUTION)
     assert called.is_set()
     assert len(scheduled.handles) == before
 
@@ -88,7 +88,7 @@ async def test_timeouts_that_are_set_anew_cost_no_timers_of_the_loop(scheduled: 
     assert len(scheduled.handles) == 1
 
 
-async def test_cancelled_entry_is_forgotten(pass_loop_time: PassTime) -> None:
+async def test_cancelled_entry_is_forgotten(loop_clock: "LoopClock") -> None:
     called: list[str] = []
     wheel = wheel_of_loop()
     callback = partial(called.append, "cancelled")
@@ -99,12 +99,12 @@ async def test_cancelled_entry_is_forgotten(pass_loop_time: PassTime) -> None:
     first.cancel()
     del first, callback
     assert seen() is None
-    await pass_loop_time(1 + RESOLUTION)
+    await loop_clock.advance(1 + RESOLUTION)
     second.cancel()
     assert called == ["kept"]
 
 
-async def test_callbacks_may_set_and_cancel(pass_loop_time: PassTime) -> None:
+async def test_callbacks_may_set_and_cancel(loop_clock: "LoopClock") -> None:
     called: list[str] = []
     wheel = wheel_of_loop()
 
@@ -115,13 +115,13 @@ async def test_callbacks_may_set_and_cancel(pass_loop_time: PassTime) -> None:
         wheel.call_later(1, partial(called.append, "later"))
 
     entries = [wheel.call_later(1, partial(cancel_the_other, name)) for name in ("a", "b")]
-    await pass_loop_time(1 + RESOLUTION)
+    await loop_clock.advance(1 + RESOLUTION)
     assert called in (["a"], ["b"])
-    await pass_loop_time(1 + RESOLUTION)
+    await loop_clock.advance(1 + RESOLUTION)
     assert called[1:] == ["later"]
 
 
-async def test_failing_callback_hurts_no_other(pass_loop_time: PassTime) -> None:
+async def test_failing_callback_hurts_no_other(loop_clock: "LoopClock") -> None:
     called: list[str] = []
     failures: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
@@ -134,11 +134,11 @@ async def test_failing_callback_hurts_no_other(pass_loop_time: PassTime) -> None
     wheel.call_later(1, fail)
     wheel.call_later(1, partial(called.append, "after"))
     wheel.call_later(2, partial(called.append, "next"))
-    await pass_loop_time(1 + RESOLUTION)
+    await loop_clock.advance(1 + RESOLUTION)
     assert sorted(called) == ["after", "before"]
     assert [repr(failure["exception"]) for failure in failures] == ["LookupError('in a callback')"]
     assert "fail" in failures[0]["message"]
-    await pass_loop_time(1)
+    await loop_clock.advance(1)
     assert called[2:] == ["next"]
 
 
@@ -169,12 +169,12 @@ async def test_many_at_once_let_others_have_their_turn() -> None:
     assert calls == AT_ONCE * 4
 
 
-async def test_callbacks_run_in_a_context_of_their_own(pass_loop_time: PassTime) -> None:
+async def test_callbacks_run_in_a_context_of_their_own(loop_clock: "LoopClock") -> None:
     user = ContextVar[str]("user")
     user.set("whoever came first")
     seen: list[str] = []
     wheel_of_loop().call_later(1, lambda: seen.append(user.get("nobody")))
-    await pass_loop_time(1 + RESOLUTION)
+    await loop_clock.advance(1 + RESOLUTION)
     assert seen == ["nobody"]
 
 

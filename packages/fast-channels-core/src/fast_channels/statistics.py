@@ -14,6 +14,7 @@
 ``outbox.replaced``         a frame that gave way to a later one of the same key
 ``outbox.closed``           a connection that was closed (1013), because its outbox was full
 ``outbox.unsent``           a frame that still waited when the connection ended
+``client.silent``           a connection whose client did not answer the heartbeat
 ``channel.gone``            a message to a channel of this process that is closed
 ``limit.frame_bytes``       a frame of a client that was larger than its limit
 ``limit.json_depth``        a frame whose JSON was nested more deeply than its limit

@@ -106,7 +106,7 @@ class Connection:
             probe.application_started(self._consumer, self.task)
         self._reading = True
         try:
-            await self._read(receive)
+            await self._read(self._protocol.listen(receive))
         except BaseException as error:
             stopped_here = isinstance(error, asyncio.CancelledError) and self._stopped
             if not stopped_here or server_task.cancelling() > cancelled_before + 1:
@@ -129,9 +129,7 @@ class Connection:
             if event["type"].endswith(".disconnect"):
                 # daphne says None if the client's close frame has no code.
                 code, reason = event.get("code") or NO_CODE, event.get("reason") or ""
-                self.end(code, reason, by_client=True)
-                if self._consumer.cancel_on_disconnect:
-                    self._cancel()
+                self.lose_client(code, reason, by_client=True)
                 return
             await self.channel.mailbox.put_client_event(event)
 
@@ -332,6 +330,12 @@ class Connection:
             self._stop_reading()
             if self._protocol.tells_at_once:
                 self._start_goodbye()
+
+    def lose_client(self, code: int, reason: str, *, by_client: bool) -> None:
+        """End because the client has gone: whether what it asked for is still of use or not."""
+        self.end(code, reason, by_client=by_client)
+        if self._consumer.cancel_on_disconnect:
+            self._cancel()
 
     def end_overflowed(self) -> None:
         """More waits for the client than may: it reads too slowly, or its handlers are slow."""

@@ -139,6 +139,13 @@ class OutboxWriter(WritesAnywhere):
             self._start_writing(None)
         self._wake_sender()
 
+    def post(self, event: Event) -> None:
+        """Write or queue a frame, whether there is room or not."""
+        if self._writer is None and self._is_direct:
+            self._write_at_once(event)
+        else:
+            self.put(event, _size(event))
+
     # What waits.
 
     def _pop(self) -> Event:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
-from fast_channels.types import Event, Scope
+from fast_channels.types import Event, Receive, Scope
 
 if TYPE_CHECKING:
     from fast_channels.consumer._connection import Connection
@@ -31,6 +31,10 @@ class Protocol:
 
     tells_at_once: ClassVar[bool] = False
     """Whether the client is told of the end while a handler still runs."""
+
+    def listen(self, receive: Receive) -> Receive:
+        """What the reader is to call for ``receive``."""
+        return receive
 
     def client_left(self) -> None:
         """The client is gone: nothing that is sent from here on could reach it."""

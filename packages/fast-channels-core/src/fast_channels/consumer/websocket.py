@@ -18,6 +18,7 @@ from fast_channels.consumer._frames import (
     text_frame,
 )
 from fast_channels.consumer._groups import GroupMember
+from fast_channels.consumer._heartbeat import Heartbeat, WatchedSocket
 from fast_channels.consumer._outbox import Outbox
 from fast_channels.consumer._protocol import LOST
 from fast_channels.consumer._socket import Socket, State
@@ -54,8 +55,22 @@ class AsyncWebsocketConsumer(GroupMember):
     outbox: Outbox | None = None
     """What may wait for a client that reads slowly. None: :meth:`send` waits for the server to
     take the frame, so a slow client slows down its own handlers and nobody else's. With
-    ``overflow = "close"`` an outbox that waits is always there, so that a handler that waits in
-    :meth:`send` does not keep the connection from being closed."""
+    ``overflow = "close"`` or a heartbeat an outbox that waits is always there, so that a handler
+    that waits in :meth:`send` does not keep the connection from being closed."""
+
+    heartbeat_interval: float | None = None
+    """Seconds without a frame of the client after which it is sent :attr:`heartbeat_text`, to be
+    answered with the same. None: never. A proxy between must allow for that much silence."""
+
+    heartbeat_timeout: float = 10.0
+    """Seconds that the client has then to send anything at all. If it does not, it is taken for
+    gone: :meth:`disconnect` is called with 1006 within half a second, and in case that the client
+    was only slow, the server is given a close frame (3008). Also what the client is still to be
+    sent before the question takes of this time. While frames of the client wait for a handler,
+    it is not silent."""
+
+    heartbeat_text: str = '{"type":"heartbeat"}'
+    """What is asked and answered. With a heartbeat, no handler gets such a frame."""
 
     _socket: Socket
 
@@ -66,6 +81,7 @@ class AsyncWebsocketConsumer(GroupMember):
                 f"{cls.__qualname__}.error_policy is {cls.error_policy!r}, "
                 f"expected one of {policies}"
             )
+        Heartbeat.of(cls)
 
     async def connect(self) -> None:
         """A client asks for a connection. By default it is accepted.
@@ -293,10 +309,13 @@ class AsyncWebsocketConsumer(GroupMember):
             raise UnhandledEventError(f"a 'websocket.close' message is refused: {error}") from None
 
     def _make_protocol(self) -> Socket:
-        outbox = self.outbox
-        if outbox is None and self.overflow == "close":
+        outbox, heartbeat = self.outbox, Heartbeat.of(self)
+        if outbox is None and (self.overflow == "close" or heartbeat is not None):
             outbox = _WAITING
-        self._socket = Socket(self.base_send, outbox)
+        if outbox is None or heartbeat is None:
+            self._socket = Socket(self.base_send, outbox)
+        else:
+            self._socket = WatchedSocket(self.base_send, outbox, heartbeat)
         return self._socket
 
     async def _encode(self, content: object) -> str:
