@@ -22,13 +22,12 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 # pytest imports tests by path and keeps their folder out of sys.path.
-_spec = importlib.util.spec_from_file_location(
-    "tcp_broker", Path(__file__).with_name("tcp_broker.py")
-)
-assert _spec is not None
-assert _spec.loader is not None
-sys.modules["tcp_broker"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sys.modules["tcp_broker"])
+for _name in ("tcp_broker", "leak_census", "leak_visits", "leak_matrix"):
+    _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(f"{_name}.py"))
+    assert _spec is not None
+    assert _spec.loader is not None
+    sys.modules[_name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_name])
 
 from tcp_broker import broker as broker  # noqa: E402  # it can be found now
 from tcp_broker import make_layer as make_layer  # noqa: E402

@@ -1,160 +1,195 @@
-"""Thousands of connections that end in every way leave nothing behind."""
+"""Connections that end in every way, at any moment, leave nothing behind.
+
+``nox -s soak`` does the same a hundred thousand times, on all layers.
+"""
 
 import asyncio
-import gc
 import logging
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
 
 import pytest
+from leak_census import only_what_is_new
+from leak_matrix import AT_ONCE, CAPACITY, CASES, Guest, IsTooSlow, Matrix
+from leak_visits import Case, Cut, Visit, watched_tasks
+from tcp_broker import Broker, MakeLayer
 
-from fast_channels.consumer import AsyncWebsocketConsumer, ConsumerApplication
-from fast_channels.consumer._connection import Connection
-from fast_channels.layers import InMemoryChannelLayer
-from fast_channels.layers._mailbox import Mailbox
-from fast_channels.types import Event
+from fast_channels.layers import (
+    BaseChannelLayer,
+    InMemoryChannelLayer,
+    register_channel_layer,
+    unregister_channel_layer,
+)
+from fast_channels.types import Message, Receive, Scope, Send
 
-if TYPE_CHECKING:
-    from conftest import Serve
-
-TURNS = 40
-ENDS = [
-    "client leaves",
-    "client leaves a busy handler",
-    "raises in connect",
-    "raises in receive",
-    "raises in event",
-    "raises in disconnect",
-    "rejects",
-    "closes",
-    "receive() raises",
-    "send() raises",
-    *(f"cancelled after {turns}" for turns in range(TURNS)),
-]
+ENDINGS = 20
+"""Of each case at least, and as often as it takes to be cancelled at each of its awaits."""
 
 
-class Doomed(AsyncWebsocketConsumer):
-    """Its path says how it ends."""
+class PullLayer(BaseChannelLayer):
+    """What the contract has and no more, so that consumers have to ask it for each message."""
 
-    channel_layer_alias = "default"
+    def __init__(self) -> None:
+        super().__init__(capacity=CAPACITY)
+        self._inner = InMemoryChannelLayer(capacity=CAPACITY)
 
-    def ends(self, *ways: str) -> bool:
-        return self.scope["path"] in ways
+    async def send(self, channel: str, message: Mapping[str, Any]) -> None:
+        await self._inner.send(channel, message)
+
+    async def receive(self, channel: str) -> Message:
+        return await self._inner.receive(channel)
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        return await self._inner.new_channel(prefix)
+
+    async def close_channel(self, channel: str) -> None:
+        await asyncio.sleep(0)
+        await self._inner.close_channel(channel)
+
+    async def group_add(self, group: str, channel: str) -> None:
+        await asyncio.sleep(0)
+        await self._inner.group_add(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        await self._inner.group_discard(group, channel)
+
+    async def group_send(self, group: str, message: Mapping[str, Any]) -> None:
+        await asyncio.sleep(0)
+        await self._inner.group_send(group, message)
+
+    async def flush(self) -> None:
+        await self._inner.flush()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+@contextmanager
+def as_default(layer: BaseChannelLayer) -> Generator[None]:
+    register_channel_layer("default", layer)
+    try:
+        yield
+    finally:
+        unregister_channel_layer("default")
+
+
+@pytest.fixture(autouse=True)
+def _quick_census() -> Iterator[None]:
+    with only_what_is_new():
+        yield
+
+
+@pytest.fixture
+async def watched() -> AsyncIterator[None]:
+    with watched_tasks():
+        yield
+
+
+async def check(matrix: Matrix, layer: BaseChannelLayer) -> None:
+    with as_default(layer):
+        rows = [row async for row in matrix.run(ENDINGS)]
+    assert [row for row in rows if not row.is_clean] == []
+    assert all(row.cancelled >= 5 for row in rows[1::2])
+
+
+@pytest.mark.parametrize("at_once", [1, AT_ONCE])
+async def test_nothing_is_left_on_the_in_memory_layer(at_once: int) -> None:
+    layer = InMemoryChannelLayer(capacity=CAPACITY)
+    await check(Matrix(layer, at_once=at_once), layer)
+
+
+async def test_nothing_is_left_on_a_layer_that_has_to_be_asked() -> None:
+    layer = PullLayer()
+    # The layer's own queue is what fills, not the mailbox.
+    cases = [case for case in CASES if case.consumer is not IsTooSlow]
+    await check(Matrix(layer, cases=cases), layer)
+
+
+async def test_nothing_is_left_on_a_layer_with_a_broker(
+    broker: Broker, make_layer: MakeLayer
+) -> None:
+    layer = make_layer(capacity=CAPACITY, linger=0.01)
+    await layer.close_channel(await layer.new_channel())  # what is connected now, stays
+    await check(Matrix(layer, broker, at_once=1, patience=10), layer)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_cancelled_while_the_layer_connects(
+    make_layer: MakeLayer, watched: None, late: bool
+) -> None:
+    """Of the first connection of a process, which has everything to wait for."""
+    visit = Visit(CASES[0], Cut(1, late))
+    while True:
+        layer = make_layer(capacity=CAPACITY)
+        with as_default(layer):
+            await visit.run()
+            await layer.close()
+        assert visit.problems == []
+        if not visit.cancelled:
+            break
+        visit = Visit(CASES[0], Cut(visit.awaits + 1, late))
+
+
+# Whether all this finds anything.
+
+
+class KeepsATask(Guest):
+    """Its task lives for as long as the test, and so does the consumer by it."""
+
+    tasks: ClassVar[list[asyncio.Task[None]]] = []
 
     async def connect(self) -> None:
-        for group in ("room", "another", f"own.{self.channel_name.replace('!', '.')}"):
-            await self.channel_layer.group_add(group, self.channel_name)
-        if self.ends("raises in connect"):
-            raise LookupError(self)
-        if self.ends("rejects"):
-            await self.close()
-            return
-        await self.accept()
+        await super().connect()
+        self.tasks.append(asyncio.create_task(self.wait()))
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self.ends("raises in receive"):
-            raise LookupError(self)
-        if self.ends("closes"):
-            await self.close()
-        await asyncio.sleep(0)
-        # Reaches whoever is there.
-        await self.broadcast("room", text="hello")
-        await self.channel_layer.group_send("another", {"type": "event"})
-        await asyncio.sleep(0)
+    async def wait(self) -> None:
+        await asyncio.Event().wait()
 
-    async def event(self, event: Event) -> None:
-        if self.ends("raises in event"):
-            raise LookupError(self)
-        await asyncio.sleep(0)
-        await self.send("event")
 
+class KeepsAChannel(Guest):
+    names: ClassVar[list[str]] = []
+
+    async def connect(self) -> None:
+        await super().connect()
+        self.names.append(await self.channel_layer.new_channel())
+
+
+class DisconnectsTwice(Guest):
     async def disconnect(self, code: int, /) -> None:
-        await asyncio.sleep(0)
-        if self.ends("raises in disconnect"):
-            raise LookupError(self)
+        await super().disconnect(code)
+        await super().disconnect(code)
 
 
-class Connections:
-    """Serves one connection for each way to end."""
-
-    def __init__(self, layer: InMemoryChannelLayer) -> None:
-        self.layer = layer
-        self.ended = Counter[str]()
-
-    async def live(self, end: str) -> None:
-        events: list[Event] = [
-            {"type": "websocket.connect"},
-            {"type": "websocket.receive", "text": "one"},
-            {"type": "websocket.receive", "text": "two"},
-            {"type": "websocket.disconnect", "code": 1001},
-        ]
-        if end == "client leaves a busy handler":
-            del events[2]
-        task = asyncio.create_task(self._serve(end, events))
-        if end.startswith("cancelled"):
-            for _ in range(int(end.split()[-1])):
-                await asyncio.sleep(0)
-            task.cancel()
-        try:
-            await task
-            self.ended["returned"] += 1
-        except (asyncio.CancelledError, ConnectionError) as error:
-            self.ended[type(error).__name__] += 1
-
-    async def _serve(self, end: str, events: list[Event]) -> None:
-        async def receive() -> Event:
-            if end == "receive() raises" and len(events) == 2:
-                raise ConnectionResetError
-            # Only what busy handlers are to overtake comes without a pause.
-            if "busy" not in end:
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
-            return events.pop(0) if events else await asyncio.Event().wait() and {}
-
-        async def send(event: Any) -> None:
-            if end == "send() raises" and event["type"] == "websocket.send":
-                raise LookupError(event)
-            await asyncio.sleep(0)
-
-        await Doomed.as_asgi()({"type": "websocket", "path": end}, receive, send)
+class KeepsItsCancellation(Guest):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(asyncio.CancelledError):
+            await super().__call__(scope, receive, send)
 
 
-def alive() -> Counter[str]:
-    """What there is of ours."""
-    gc.collect()
-    kinds = (Connection, Mailbox, AsyncWebsocketConsumer, ConsumerApplication)
-    things: list[object] = [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
-    return Counter(type(thing).__name__ for thing in things)
+class Logs(Guest):
+    async def connect(self) -> None:
+        await super().connect()
+        logging.getLogger("asyncio").warning("something is wrong")
 
 
-@pytest.mark.parametrize("at_once", [1, 25])
-async def test_nothing_is_left_of_thousands_of_connections(
-    default_layer: InMemoryChannelLayer, caplog: pytest.LogCaptureFixture, at_once: int
-) -> None:
-    caplog.set_level(logging.CRITICAL, "fast_channels")  # A record holds its traceback.
-    connections = Connections(default_layer)
-    tasks = asyncio.all_tasks()
-    before = alive()
-    rounds = 40
-    for _ in range(rounds):
-        for first in range(0, len(ENDS), at_once):
-            together = ENDS[first : first + at_once]
-            await asyncio.gather(*map(connections.live, together))
-    assert sum(connections.ended.values()) == rounds * len(ENDS)
-    assert connections.ended["ConnectionResetError"] == rounds
-    assert connections.ended["CancelledError"] > rounds
-    assert asyncio.all_tasks() == tasks
-    assert alive() == before
-    table: Any = vars(default_layer)["_table"]
-    assert (table.channels, table.groups) == ({}, {})
-
-
-async def test_an_open_connection_is_what_this_counts(
-    serve: "Serve", default_layer: InMemoryChannelLayer
-) -> None:
-    """Else the test above would find nothing, whatever was left."""
-    before = alive()
-    await serve.open(Doomed)
-    more = alive() - before
-    assert (more["Connection"], more["ConnectionMailbox"], more["Doomed"]) == (1, 1, 1)
-    assert vars(default_layer)["_table"].channels
+@pytest.mark.parametrize(
+    ("consumer", "found"),
+    [
+        (KeepsATask, {"KeepsATask", "Connection", "Task", "running"}),
+        (KeepsAChannel, {"LocalTable.channels", "Mailbox"}),
+        (DisconnectsTwice, {"2 calls of disconnect()"}),
+        (KeepsItsCancellation, {"ended with NoneType, not CancelledError"}),
+        (Logs, {"something is wrong"}),
+    ],
+)
+async def test_the_matrix_finds(consumer: type[Guest], found: set[str]) -> None:
+    layer = InMemoryChannelLayer(capacity=CAPACITY)
+    case = Case("of this test", consumer, CASES[0].steps)
+    with as_default(layer):
+        rows = [row async for row in Matrix(layer, cases=[case]).run(ENDINGS)]
+    for task in KeepsATask.tasks:
+        task.cancel()
+    KeepsATask.tasks.clear()
+    words = " ".join(str(row) for row in rows)
+    assert {each for each in found if each not in words} == set()
