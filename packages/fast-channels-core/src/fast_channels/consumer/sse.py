@@ -12,7 +12,8 @@ from fast_channels.consumer._event_stream import (
     encode_event,
 )
 from fast_channels.consumer._groups import GroupMember
-from fast_channels.consumer._response import State
+from fast_channels.consumer._keep_alive import KeptAlive, require_interval
+from fast_channels.consumer._response import Response, State
 from fast_channels.consumer.base import require_scope_type
 from fast_channels.consumer.http import AsyncHttpConsumer
 from fast_channels.exceptions import AcceptConnection, DenyConnection, UnhandledEventError
@@ -38,7 +39,17 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
     limit.
     """
 
+    keep_alive_interval: float | None = 15.0
+    """Seconds without an event after which a comment is sent, at most a tenth later; None for
+    never. Proxies drop connections that are quiet (9.2.7), and a client that has vanished without a
+    word is noticed only by what it does not acknowledge."""
+
     _requested = False
+    _stream: KeptAlive
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        require_interval(cls.keep_alive_interval, cls)
 
     async def connect(self, last_event_id: str | None) -> None:
         """A client asks for the stream, which begins when this returns or sends something.
@@ -61,6 +72,7 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         await self.send_headers(headers=[*_HEADERS, *(headers or ())])
         # Servers keep the headers until there is a body, if only an empty part of it.
         await self.send_body(b"", more_body=True)
+        self._stream.keep_alive()
 
     async def reject(
         self, status: int = 204, body: bytes = b"", *, headers: Headers | None = None
@@ -161,6 +173,10 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         if self._response.state is State.WAITING:
             await self.accept()
 
+    async def http_keep_alive(self, message: Event) -> None:
+        """The stream has been quiet for :attr:`keep_alive_interval`: send a comment."""
+        await self.send_comment()
+
     async def sse_event(self, message: Event) -> None:
         """An event for this stream, sent to the channel or to a group."""
         data: Any = message.get("data")
@@ -171,6 +187,12 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         except (TypeError, ValueError) as error:
             raise UnhandledEventError(f"an 'sse.event' message is refused: {error}") from None
         await self._write(chunk)
+
+    def _make_protocol(self) -> Response:
+        self._response = self._stream = KeptAlive(
+            self.base_send, self.scope["method"], self._on_complete, self.keep_alive_interval
+        )
+        return self._response
 
     async def _write(self, chunk: bytes) -> None:
         if self._response.state is State.WAITING:

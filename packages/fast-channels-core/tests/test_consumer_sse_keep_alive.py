@@ -1,0 +1,102 @@
+"""Event streams that are quiet: comments, so that nobody takes them for dead."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fast_channels.consumer import AsyncSSEConsumer
+from fast_channels.layers import get_channel_layer
+from fast_channels.types import Event
+
+if TYPE_CHECKING:
+    from conftest import Client, Serve
+
+Counted = Callable[[], dict[str, int]]
+PassTime = Callable[[float], Awaitable[None]]
+
+pytestmark = pytest.mark.usefixtures("default_layer")
+
+
+class News(AsyncSSEConsumer):
+    channel_layer_alias = "default"
+    groups = ["news"]
+
+
+def body(data: bytes) -> Event:
+    return {"type": "http.response.body", "body": data, "more_body": True}
+
+
+async def opened(serve: "Serve", app: type[AsyncSSEConsumer]) -> "Client":
+    client = serve(app, type="http", method="GET")
+    client.give({"type": "http.request"})
+    assert (await client.next())["status"] == 200
+    assert await client.next() == body(b"")
+    return client
+
+
+@pytest.fixture
+async def quiet(serve: "Serve", pass_loop_time: PassTime) -> "Client":
+    """A stream that began 3 seconds ago and had an event just now."""
+    client = await opened(serve, News)
+    await pass_loop_time(3)
+    await get_channel_layer().group_send("news", {"type": "sse.event", "data": "x"})
+    assert await client.next() == body(b"data: x\n\n")
+    return client
+
+
+async def test_a_comment_is_sent_when_there_was_nothing_for_long(
+    quiet: "Client", pass_loop_time: PassTime
+) -> None:
+    await pass_loop_time(14.9)
+    assert quiet.unheard == 0
+    for _ in range(3):
+        await pass_loop_time(0.2)
+        assert await quiet.next() == body(b": \n\n")
+        await pass_loop_time(14.9)
+        assert quiet.unheard == 0
+
+
+async def test_no_comment_is_sent_after_the_end(
+    quiet: "Client", pass_loop_time: PassTime, counted: Counted
+) -> None:
+    quiet.give({"type": "http.disconnect"})
+    assert await quiet.ended() == []
+    before = counted()
+    await pass_loop_time(100)
+    assert counted() == before
+
+
+async def test_one_comment_waits_for_a_handler_that_is_busy(
+    serve: "Serve", pass_loop_time: PassTime
+) -> None:
+    go_on = asyncio.Event()
+
+    class Busy(News):
+        async def connect(self, last_event_id: str | None) -> None:
+            await self.accept()
+            await go_on.wait()
+
+    client = await opened(serve, Busy)
+    for _ in range(5):
+        await pass_loop_time(16)
+    go_on.set()
+    assert await client.next() == body(b": \n\n")
+    client.give({"type": "http.disconnect"})
+    assert await client.ended() == []
+
+
+async def test_comments_may_be_turned_off(serve: "Serve", pass_loop_time: PassTime) -> None:
+    class Silent(News):
+        keep_alive_interval = None
+
+    client = await opened(serve, Silent)
+    await pass_loop_time(1000)
+    assert client.unheard == 0
+
+
+@pytest.mark.parametrize("interval", [0, -1.0, float("inf"), float("nan")])
+def test_an_interval_is_above_0(interval: float) -> None:
+    with pytest.raises(ValueError, match=r"Odd.keep_alive_interval is .*, expected a number of"):
+        type("Odd", (AsyncSSEConsumer,), {"keep_alive_interval": interval})
