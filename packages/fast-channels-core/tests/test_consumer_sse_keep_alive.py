@@ -1,7 +1,7 @@
 """Event streams that are quiet: comments, so that nobody takes them for dead."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +11,9 @@ from fast_channels.layers import get_channel_layer
 from fast_channels.types import Event
 
 if TYPE_CHECKING:
-    from conftest import Client, Serve
+    from conftest import Client, LoopClock, Serve
 
 Counted = Callable[[], dict[str, int]]
-PassTime = Callable[[float], Awaitable[None]]
 
 pytestmark = pytest.mark.usefixtures("default_layer")
 
@@ -37,39 +36,39 @@ async def opened(serve: "Serve", app: type[AsyncSSEConsumer]) -> "Client":
 
 
 @pytest.fixture
-async def quiet(serve: "Serve", pass_loop_time: PassTime) -> "Client":
+async def quiet(serve: "Serve", loop_clock: "LoopClock") -> "Client":
     """A stream that began 3 seconds ago and had an event just now."""
     client = await opened(serve, News)
-    await pass_loop_time(3)
+    await loop_clock.advance(3)
     await get_channel_layer().group_send("news", {"type": "sse.event", "data": "x"})
     assert await client.next() == body(b"data: x\n\n")
     return client
 
 
 async def test_a_comment_is_sent_when_there_was_nothing_for_long(
-    quiet: "Client", pass_loop_time: PassTime
+    quiet: "Client", loop_clock: "LoopClock"
 ) -> None:
-    await pass_loop_time(14.9)
+    await loop_clock.advance(14.9)
     assert quiet.unheard == 0
     for _ in range(3):
-        await pass_loop_time(0.2)
+        await loop_clock.advance(0.2)
         assert await quiet.next() == body(b": \n\n")
-        await pass_loop_time(14.9)
+        await loop_clock.advance(14.9)
         assert quiet.unheard == 0
 
 
 async def test_no_comment_is_sent_after_the_end(
-    quiet: "Client", pass_loop_time: PassTime, counted: Counted
+    quiet: "Client", loop_clock: "LoopClock", counted: Counted
 ) -> None:
     quiet.give({"type": "http.disconnect"})
     assert await quiet.ended() == []
     before = counted()
-    await pass_loop_time(100)
+    await loop_clock.advance(100)
     assert counted() == before
 
 
 async def test_one_comment_waits_for_a_handler_that_is_busy(
-    serve: "Serve", pass_loop_time: PassTime
+    serve: "Serve", loop_clock: "LoopClock"
 ) -> None:
     go_on = asyncio.Event()
 
@@ -80,19 +79,19 @@ async def test_one_comment_waits_for_a_handler_that_is_busy(
 
     client = await opened(serve, Busy)
     for _ in range(5):
-        await pass_loop_time(16)
+        await loop_clock.advance(16)
     go_on.set()
     assert await client.next() == body(b": \n\n")
     client.give({"type": "http.disconnect"})
     assert await client.ended() == []
 
 
-async def test_comments_may_be_turned_off(serve: "Serve", pass_loop_time: PassTime) -> None:
+async def test_comments_may_be_turned_off(serve: "Serve", loop_clock: "LoopClock") -> None:
     class Silent(News):
         keep_alive_interval = None
 
     client = await opened(serve, Silent)
-    await pass_loop_time(1000)
+    await loop_clock.advance(100)
     assert client.unheard == 0
 
 
