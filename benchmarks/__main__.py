@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import cycles, end_to_end, fanout, memory, redis_layers
+from benchmarks import cycles, end_to_end, fanout, memory, redis_layers, slow
 from benchmarks.report import Report, processor
 from benchmarks.sides import Cores, Side
 
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[Side, Side, Cores], Report]] = {
     "e2e": end_to_end.run,
     "memory": memory.run,
     "cycles": cycles.run,
+    "slow": slow.run,
     "redis": redis_layers.run,
 }
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 _HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 _PATIENCE = 30.0
@@ -15,11 +15,16 @@ _PATIENCE = 30.0
 _PAUSE = 0.001
 
 
-def connect(port: int) -> socket.socket:
-    """An open WebSocket: the handshake is done."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
+def connect(port: int, path: str = "/", receive_buffer: int | None = None) -> socket.socket:
+    """An open WebSocket: the handshake is done. ``receive_buffer``: bytes, for slow clients."""
+    connection = socket.socket()
+    connection.settimeout(_PATIENCE)
+    if receive_buffer is not None:
+        # Before connecting, or the system would promise the server more than that.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.connect(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(_HANDSHAKE)
+    connection.sendall(_HANDSHAKE % path.encode())
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):
         part = connection.recv(4096)
@@ -41,8 +46,8 @@ def text_frame(text: bytes) -> bytes:
 class Member:
     """A client that must get the messages 0, 1, 2, … complete and in order."""
 
-    def __init__(self, port: int) -> None:
-        self.connection = connect(port)
+    def __init__(self, port: int, path: str = "/") -> None:
+        self.connection = connect(port, path)
         self.received = 0
         self._rest = b""
 

@@ -1,7 +1,6 @@
 """What a script in a real browser learns of a connection that was refused."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio

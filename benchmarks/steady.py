@@ -1,0 +1,66 @@
+"""Well-behaved clients at a steady rhythm: how long their messages take while others misbehave."""
+
+import json
+import select
+import statistics
+import time
+from collections.abc import Sequence
+
+from benchmarks.clients import Member, text_frame
+
+
+class _TimedMember(Member):
+    """Notes how long after its sending each message came."""
+
+    def __init__(self, port: int, path: str, sent_at: Sequence[float]) -> None:
+        super().__init__(port, path)
+        self._sent_at = sent_at
+        self.latencies: list[float] = []
+
+    def _check(self, text: bytes) -> None:
+        super()._check(text)
+        self.latencies.append(time.perf_counter() - self._sent_at[self.received - 1])
+
+
+class SteadyRoom:
+    """Members of one room, the first of which sends at regular intervals."""
+
+    def __init__(self, port: int, path: str, members: int, size: int) -> None:
+        """``size``: of a message, in bytes."""
+        self._sent_at: list[float] = []
+        self._size = size
+        self._members = [_TimedMember(port, path, self._sent_at) for _ in range(members)]
+        self._by_descriptor = {each.connection.fileno(): each for each in self._members}
+        self._poll = select.poll()
+        for descriptor in self._by_descriptor:
+            self._poll.register(descriptor, select.POLLIN)
+
+    def latencies(self, messages: int, interval: float) -> list[float]:
+        """Send a message every ``interval`` seconds; the seconds that each took to each member."""
+        for member in self._members:
+            member.latencies.clear()
+        start = time.perf_counter()
+        for number in range(messages):
+            self._read_until(start + number * interval)
+            self._send()
+        while any(member.received < len(self._sent_at) for member in self._members):
+            self._read_until(time.perf_counter() + interval)
+        return [latency for member in self._members for latency in member.latencies]
+
+    def close(self) -> None:
+        for member in self._members:
+            member.connection.close()
+
+    def _send(self) -> None:
+        text = json.dumps({"number": len(self._sent_at), "padding": "x" * self._size}).encode()
+        self._sent_at.append(time.perf_counter())
+        self._members[0].connection.sendall(text_frame(text))
+
+    def _read_until(self, moment: float) -> None:
+        while (left := moment - time.perf_counter()) > 0:
+            for descriptor, _ in self._poll.poll(left * 1000):
+                self._by_descriptor[descriptor].read()
+
+
+def percentile(latencies: Sequence[float], percent: int) -> float:
+    return statistics.quantiles(latencies, n=100, method="inclusive")[percent - 1]
