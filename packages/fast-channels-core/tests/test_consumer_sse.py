@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fast_channels.consumer import AsyncSSEConsumer
+from fast_channels.draining import drain
 from fast_channels.exceptions import (
     AcceptConnection,
     ConnectionStateError,
@@ -289,6 +290,33 @@ async def test_a_handler_that_sends_on_is_not_held_up_again(
     assert await client.ended() == [START, body(b""), body(b"", more=False)]
     assert log == [None, "sent", "disconnect"]
     assert counted() == {"event.full": 1, "send.after_close": 4}
+
+
+# Streams of a process that is to end.
+
+
+async def test_a_drain_tells_the_client_when_to_come_back(serve: "Serve", log: list[Any]) -> None:
+    client = await opened(ask(serve, log))
+    await drain(jitter=7)
+    hint, end = await client.ended()
+    seconds = int(hint["body"].removeprefix(b"retry: ").removesuffix(b"\n\n")) / 1000
+    assert 0 <= seconds <= 7
+    assert end == body(b"", more=False)
+    assert log == [None, "disconnect"]
+
+
+@pytest.mark.parametrize(
+    ("method", "accept", "status"),
+    [("GET", b"text/event-stream", 200), ("GET", b"*/*", 503), ("POST", b"text/event-stream", 503)],
+)
+async def test_after_that_an_event_source_is_told_to_come_back_again(
+    serve: "Serve", log: list[Any], method: str, accept: bytes, status: int
+) -> None:
+    await drain(jitter=0)
+    start, end = await ask(serve, log, method=method, headers=[(b"accept", accept)]).ended()
+    assert start["status"] == status
+    assert status == 503 or (start, end["body"]) == (START, b"retry: 1000\n\n")
+    assert log == []
 
 
 # Events without a handler.

@@ -63,7 +63,8 @@ async def drain(*, timeout: float = 20.0, jitter: float = 5.0, batch: int = 100)
     ended and what waits is handled, :meth:`AsyncConsumer.on_drain` runs, and then the socket is
     closed with 1012 and the reason ``{"retry_after": 3.2}``, a random part of ``jitter`` seconds
     (``jitter`` 0: at once), so that not all come back in the same moment. A response that is
-    not complete ends. ``disconnect`` runs as in every other ending.
+    not complete ends. ``disconnect`` runs as in every other ending. An ``EventSource`` is told when
+    to come back in its stream; refused with a status, it would never do so.
 
     The drain is over when the last connection has ended; up to ``batch`` of them are all told at
     once, which takes no longer than their handlers do. At the deadline, ``timeout`` seconds after

@@ -5,11 +5,13 @@ from typing import Any, Final
 import msgspec
 from asgiref.typing import HTTPRequestEvent
 
-from fast_channels.consumer._event_stream import (
+from fast_channels._event_stream import (
+    HEADERS,
     LAST_EVENT_ID,
     decode_last_event_id,
     encode_comment,
     encode_event,
+    encode_retry,
 )
 from fast_channels.consumer._groups import GroupMember
 from fast_channels.consumer._keep_alive import KeptAlive, require_interval
@@ -69,7 +71,7 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         Without this call it begins by itself. Raises :class:`ConnectionStateError` if it has
         begun. Does nothing if the client has left.
         """
-        await self.send_headers(headers=[*_HEADERS, *(headers or ())])
+        await self.send_headers(headers=[*HEADERS, *(headers or ())])
         # Servers keep the headers until there is a body, if only an empty part of it.
         await self.send_body(b"", more_body=True)
         self._stream.keep_alive()
@@ -142,6 +144,15 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         given = {name: value for name, value in fields.items() if value is not None}
         await self.channel_layer.group_send(group, {"type": "sse.event", **given})
 
+    async def on_drain(self, retry_after: float, /) -> None:
+        """The process is to end, and this stream in a moment: tell the client when to come back.
+
+        See :meth:`AsyncConsumer.on_drain`. An EventSource goes by ``retry_after``, if it was sent,
+        until it is told another ``retry``.
+        """
+        if self._response.state is State.STARTED:
+            await self.send_body(encode_retry(retry_after), more_body=True)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run for one GET request. Other methods get status 405, and HEAD the headers of a stream;
         no handler is called for them."""
@@ -149,8 +160,8 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         if scope["method"] == "GET":
             await super().__call__(scope, receive, send)
             return
-        status, headers = (200, _HEADERS) if scope["method"] == "HEAD" else (405, _ALLOW)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        status, headers = (200, HEADERS) if scope["method"] == "HEAD" else (405, _ALLOW)
+        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
         await send({"type": "http.response.body", "body": b""})
 
     # Events of the server and of the layer.
@@ -207,11 +218,5 @@ def _text(data: str | None, json: object) -> str:
 
 
 _PLAIN_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
-_HEADERS: Final = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-store"),
-    # nginx would hold events back until it has a few kilobytes of them.
-    (b"x-accel-buffering", b"no"),
-]
 _ALLOW: Final = [(b"allow", b"GET, HEAD"), (b"content-length", b"0")]
 _encode_json = msgspec.json.Encoder().encode

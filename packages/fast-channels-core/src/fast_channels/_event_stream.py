@@ -3,6 +3,13 @@
 from typing import Final
 
 LAST_EVENT_ID: Final = b"last-event-id"
+CONTENT_TYPE: Final = b"text/event-stream"
+HEADERS: Final = (
+    (b"content-type", CONTENT_TYPE),
+    (b"cache-control", b"no-store"),
+    # nginx would hold events back until it has a few kilobytes of them.
+    (b"x-accel-buffering", b"no"),
+)
 
 
 def encode_event(data: str, event: str | None, id: str | None, retry: int | None) -> bytes:
@@ -23,6 +30,11 @@ def encode_comment(text: str) -> bytes:
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise TypeError(f"a comment must be a str, not {type(text).__name__}")
     return f"{_lines('', text)}\n".encode()
+
+
+def encode_retry(seconds: float) -> bytes:
+    """No event: only the time after which the client is to connect again."""
+    return b"retry: %d\n\n" % round(seconds * 1000)
 
 
 def decode_last_event_id(value: bytes) -> str | None:
