@@ -58,13 +58,29 @@ CHROMIUM_OPTIONS = [
 ]
 
 
+WITH_HEARTBEAT = """
+import sys
+
+import consumers
+import main
+
+consumers.RoomConsumer.heartbeat_interval = float(sys.argv.pop(1))
+consumers.SystemConsumer.heartbeat_interval = consumers.RoomConsumer.heartbeat_interval
+sys.exit(main.serve(main.app))
+"""
+
+
 class Demo:
     """The chat in a process of its own, reachable once it is constructed."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.command = [sys.executable, str(CHAT), "--port"]
+    def __init__(self, port: int = 0, *, heartbeat_interval: float | None = None) -> None:
+        chat = [str(CHAT)]
+        if heartbeat_interval is not None:
+            chat = ["-c", WITH_HEARTBEAT, str(heartbeat_interval)]
+        self.command = [sys.executable, *chat, "--port"]
         self.process = subprocess.Popen(
             [*self.command, str(port)],
+            cwd=CHAT.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -94,11 +110,11 @@ class Demo:
 
 @pytest.fixture
 def start_demo() -> Iterator[Callable[..., Demo]]:
-    """Starts the chat, as often as the test calls it; ``port=0`` takes any free one."""
+    """Starts the chat, as often as the test calls it; takes what ``Demo`` takes."""
     started: list[Demo] = []
 
-    def start(port: int = 0) -> Demo:
-        demo = Demo(port)
+    def start(port: int = 0, *, heartbeat_interval: float | None = None) -> Demo:
+        demo = Demo(port, heartbeat_interval=heartbeat_interval)
         started.append(demo)
         return demo
 

@@ -6,13 +6,22 @@ Screenshots go to `artifacts/` beside this file, to be looked at.
 import json
 import re
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    WebSocket,
+    WebSocketRoute,
+    expect,
+)
 
 if TYPE_CHECKING:
     from conftest import Demo
@@ -33,6 +42,7 @@ class OpenTab(Protocol):
         name: str = "Ada Lovelace",
         scheme: Literal["light", "dark"] = "light",
         size: tuple[int, int] = (1280, 800),
+        prepare: Callable[[Page], Awaitable[object]] | None = None,
     ) -> Page: ...
 
 
@@ -49,6 +59,7 @@ async def open_tab(browser: Browser) -> AsyncIterator[OpenTab]:
         name: str = "Ada Lovelace",
         scheme: Literal["light", "dark"] = "light",
         size: tuple[int, int] = (1280, 800),
+        prepare: Callable[[Page], Awaitable[object]] | None = None,
     ) -> Page:
         width, height = size
         context = await browser.new_context(
@@ -74,6 +85,8 @@ async def open_tab(browser: Browser) -> AsyncIterator[OpenTab]:
         await page.add_init_script(
             f"if (!sessionStorage.name) sessionStorage.name = {json.dumps(name)}"
         )
+        if prepare is not None:
+            await prepare(page)
         await page.goto(demo.url + path)
         return page
 
@@ -81,6 +94,10 @@ async def open_tab(browser: Browser) -> AsyncIterator[OpenTab]:
     for context in contexts:
         await context.close()
     assert complaints == []
+
+
+def is_heartbeat(frame: str | bytes) -> bool:
+    return frame == '{"type":"heartbeat"}'
 
 
 async def is_online(page: Page, people: int) -> None:
@@ -235,6 +252,66 @@ async def test_message_without_an_answer_can_be_sent_again(
     await expect(ada.locator(".message")).to_have_count(1)
     await expect(ada.locator(".message")).not_to_have_class(re.compile("sending|failed"))
     await expect(ada.get_by_label("Message", exact=True)).to_be_focused()
+
+
+async def test_page_answers_heartbeats(
+    start_demo: "Callable[..., Demo]", open_tab: OpenTab
+) -> None:
+    demo = start_demo(heartbeat_interval=0.2)
+    sockets: dict[str, WebSocket] = {}
+
+    async def prepare(page: Page) -> None:
+        page.on("websocket", keep)
+
+    def keep(socket: WebSocket) -> None:
+        sockets[socket.url] = socket
+
+    ada = await open_tab(demo, prepare=prepare)
+    await is_online(ada, 1)
+    assert len(sockets) == 2
+    for socket in sockets.values():
+        # The server asks again when it was answered.
+        for _ in range(3):
+            await socket.wait_for_event("framereceived", is_heartbeat)
+            await socket.wait_for_event("framesent", is_heartbeat)
+    await expect(ada.locator("#state")).to_have_text("Online")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a signal that halts a process")
+async def test_page_leaves_a_server_that_is_silent(
+    start_demo: "Callable[..., Demo]", open_tab: OpenTab
+) -> None:
+    demo = start_demo()
+    ada = await open_tab(demo, prepare=lambda page: page.clock.install())
+    await is_online(ada, 1)
+    demo.process.send_signal(signal.SIGSTOP)
+    await ada.clock.fast_forward(20_000)
+    await expect(ada.locator("#state")).to_have_text("Online")
+    await ada.clock.fast_forward(11_000)
+    await expect(ada.locator("#state")).to_have_text("Offline")
+    demo.process.send_signal(signal.SIGCONT)
+    await is_online(ada, 1)
+
+
+async def test_page_comes_back_when_the_server_says(
+    start_demo: "Callable[..., Demo]", open_tab: OpenTab
+) -> None:
+    opened: list[str] = []
+
+    async def end_at_once(route: WebSocketRoute) -> None:
+        opened.append(route.url)
+        await route.close(code=1012, reason='{"retry_after": 40}')
+
+    async def prepare(page: Page) -> None:
+        await page.clock.install()
+        await page.route_web_socket("**/ws/rooms/**", end_at_once)
+
+    ada = await open_tab(start_demo(), prepare=prepare)
+    await expect(ada.locator("#countdown")).to_have_text(re.compile(r"retrying in 4\d s"))
+    assert len(opened) == 1
+    await ada.clock.fast_forward(42_000)
+    await expect(ada.locator("#countdown")).to_have_text(re.compile(r"retrying in 4\d s"))
+    assert len(opened) == 2
 
 
 async def test_keyboard_is_enough(start_demo: "Callable[..., Demo]", open_tab: OpenTab) -> None:

@@ -10,6 +10,8 @@ from fast_channels.layers import group_name
 from rooms import BadInput, Member, Rooms, display_name, message_text, room_name
 
 SYSTEM_GROUP = "system"
+HEARTBEAT_INTERVAL = 20
+"""Seconds; the page counts on it, too: `SILENCE` in static/socket.js."""
 REFUSED = 4400
 """Close code for a bad room or display name: the page shows the reason and does not retry."""
 
@@ -26,6 +28,7 @@ class RoomConsumer(AsyncJsonWebsocketConsumer):
     """
 
     channel_layer_alias = "chat"
+    heartbeat_interval = HEARTBEAT_INTERVAL
 
     def __init__(self, rooms: Rooms) -> None:
         super().__init__()
@@ -114,6 +117,7 @@ class SystemConsumer(AsyncJsonWebsocketConsumer):
 
     channel_layer_alias = "chat"
     groups = [SYSTEM_GROUP]
+    heartbeat_interval = HEARTBEAT_INTERVAL
 
     def __init__(self, rooms: Rooms) -> None:
         super().__init__()

@@ -1,10 +1,27 @@
 // A WebSocket that comes back by itself, and carries JSON.
 
+import { keepAlive } from "./heartbeat.js";
+
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 15_000;
+const LONGEST_HINT = 60_000;
+const SILENCE = 30_000; // heartbeat_interval and heartbeat_timeout of the server's consumers
+
+const SERVICE_RESTART = 1012;
 
 // The server says with these close codes that trying again would not help.
 const isRefusal = (code) => code >= 4400 && code < 4500;
+
+// A server that is about to end may say when to come back: {"retry_after": seconds}. Milliseconds.
+function hint({ code, reason }) {
+  if (code !== SERVICE_RESTART) return 0;
+  try {
+    const delay = Number(JSON.parse(reason).retry_after) * 1000;
+    return delay > 0 ? Math.min(delay, LONGEST_HINT) : 0;
+  } catch {
+    return 0; // a reason for people, or none
+  }
+}
 
 // Events: "state" with detail {state, retryAt, reason}, and "json" with the decoded message.
 //
@@ -29,6 +46,15 @@ export class LiveSocket extends EventTarget {
     this.#setState("connecting");
     const socket = new WebSocket(this.#url());
     this.#socket = socket;
+    keepAlive(socket, {
+      silence: SILENCE,
+      onSilent: () => {
+        if (socket !== this.#socket) return;
+        this.#socket = null; // its close event may take minutes
+        socket.close();
+        this.#wait();
+      },
+    });
 
     // Events of a socket that we have given up on are late news.
     const listen = (type, listener) =>
@@ -45,7 +71,7 @@ export class LiveSocket extends EventTarget {
     listen("close", (event) => {
       this.#socket = null;
       if (isRefusal(event.code)) this.#setState("refused", { reason: event.reason });
-      else this.#wait();
+      else this.#wait(hint(event));
     });
   }
 
@@ -69,11 +95,11 @@ export class LiveSocket extends EventTarget {
     return true;
   }
 
-  #wait() {
+  #wait(atLeast = 0) {
     // Doubling keeps a struggling server from being flooded. The random half keeps all the
     // pages that it dropped at the same moment from coming back at the same moment.
     const ceiling = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#failures);
-    const delay = ceiling / 2 + (Math.random() * ceiling) / 2;
+    const delay = atLeast + ceiling / 2 + (Math.random() * ceiling) / 2;
     this.#failures += 1;
     this.#timer = setTimeout(() => this.open(), delay);
     this.#setState("waiting", { retryAt: Date.now() + delay });
