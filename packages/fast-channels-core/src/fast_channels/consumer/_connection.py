@@ -17,7 +17,6 @@ groups and closes, the disconnect handler runs.
 
 import asyncio
 import contextvars
-import logging
 import time
 from typing import TYPE_CHECKING, Final, cast
 
@@ -25,18 +24,17 @@ from fast_channels.consumer._channel import ConnectionChannel
 from fast_channels.consumer._close_frame import ABNORMAL, INTERNAL_ERROR, NO_CODE, TRY_AGAIN_LATER
 from fast_channels.consumer._handlers import EventTable
 from fast_channels.consumer._protocol import Ending, Protocol
+from fast_channels.consumer._reports import Reports, logger
 from fast_channels.exceptions import StopConsumer, UnhandledEventError
 from fast_channels.layers._fanout import FrameWriter, Started
 from fast_channels.layers._mailbox import Envelope
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.statistics import statistics
-from fast_channels.types import ConsumerProbe, Event, Receive, Send
+from fast_channels.types import Event, Receive, Send
 
 if TYPE_CHECKING:
     from fast_channels.consumer._concurrent import Crew
     from fast_channels.consumer.base import AsyncConsumer
-
-logger = logging.getLogger("fast_channels.consumer")
 
 READ_AHEAD: Final = 32
 """How many of the client's events may wait where its leaving is to be noticed behind them."""
@@ -45,11 +43,10 @@ ABORT_TIMEOUT: Final = 1.0
 """The ``close_timeout`` of a connection that has to end now."""
 
 
-class Connection:
+class Connection(Reports):
     """Runs one consumer for one scope, from the first event to the released channel."""
 
     __slots__ = (
-        "_consumer",
         "_goodbye",
         "_interruptible",
         "_protocol",
@@ -75,7 +72,7 @@ class Connection:
         layer: BaseChannelLayer | None,
         table: EventTable,
     ) -> None:
-        self._consumer = consumer
+        super().__init__(consumer)
         self._table = table
         self._protocol = protocol
         protocol.connection = self
@@ -102,7 +99,7 @@ class Connection:
         await self.channel.open()
         self.task = self.loop.create_task(self._serve(), context=self.context)
         self.task.add_done_callback(self._stop_reading)
-        if (probe := self._probe()) is not None:
+        if (probe := self.probe()) is not None:
             probe.application_started(self._consumer, self.task)
         self._reading = True
         try:
@@ -228,11 +225,11 @@ class Connection:
         elif isinstance(error, UnhandledEventError):
             statistics.count("event.unhandled", str(error))
         else:
-            await self._fail(self._failure(error), event)
+            await self._fail(self.failure(error), event)
 
     async def _fail(self, failure: Exception, event: Event) -> None:
         """Give what a handler raised to the application; nothing gets past."""
-        self._report(failure)
+        self.tell_probe(failure)
         try:
             await self._consumer.on_error(failure, event)
         except StopConsumer:
@@ -240,25 +237,6 @@ class Connection:
         except (Exception, asyncio.CancelledError) as error:
             self.log_failure(error, "on_error failed")
             self.end(INTERNAL_ERROR)
-
-    def _failure(self, error: Exception | asyncio.CancelledError) -> Exception:
-        """What went wrong in the application's code; raises what really cancels the current task.
-
-        Otherwise something that a handler awaited was cancelled: an error like any other.
-        """
-        if isinstance(error, Exception):
-            return error
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise error
-        failure = RuntimeError("something that was awaited is cancelled; the handler was not")
-        failure.__cause__ = error
-        return failure
-
-    def log_failure(self, error: Exception | asyncio.CancelledError, what: str) -> None:
-        failure = self._failure(error)
-        self._report(failure)
-        logger.error("%s: %s", self.identity(), what, exc_info=failure)
 
     def is_dispatching(self) -> bool:
         """Whether the dispatch loop is what runs, and the connection has not ended."""
@@ -362,7 +340,7 @@ class Connection:
                     await self._protocol.say_goodbye(self.ending)
         except (Exception, asyncio.CancelledError) as error:
             # The client may have gone first; that it has ended is known already.
-            failure = self._failure(error)
+            failure = self.failure(error)
             logger.debug("%s: could not end in good form", self.identity(), exc_info=failure)
 
     async def _finish(self) -> None:
@@ -391,19 +369,3 @@ class Connection:
             pass
         except (Exception, asyncio.CancelledError) as error:
             self.log_failure(error, "the disconnect handler failed")
-
-    # For logs and tests.
-
-    def identity(self) -> str:
-        scope = self._consumer.scope
-        client = scope.get("client")
-        where = f"{client[0]}:{client[1]}" if client else "an unknown client"
-        return f"{type(self._consumer).__qualname__} at {scope.get('path', '-')!r} for {where}"
-
-    def _probe(self) -> ConsumerProbe | None:
-        extensions: Event = self._consumer.scope.get("extensions") or {}
-        return cast("ConsumerProbe | None", extensions.get("fast_channels.testing"))
-
-    def _report(self, error: BaseException) -> None:
-        if (probe := self._probe()) is not None:
-            probe.application_error(error)

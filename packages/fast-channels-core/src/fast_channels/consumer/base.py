@@ -9,10 +9,11 @@ from fast_channels._cookies import parse_cookies
 from fast_channels._guard import run_guarded
 from fast_channels._refusal import refuse
 from fast_channels.consumer._close_frame import SERVICE_RESTART
-from fast_channels.consumer._connection import Connection, logger
+from fast_channels.consumer._connection import Connection
 from fast_channels.consumer._handlers import EventTable, is_of_the_library
 from fast_channels.consumer._live import live_connections, retry_reason
 from fast_channels.consumer._protocol import Protocol
+from fast_channels.consumer._reports import logger
 from fast_channels.consumer._threads import adopt_plain_handlers
 from fast_channels.exceptions import InvalidChannelLayerError, StopConsumer
 from fast_channels.layers.base import BaseChannelLayer
