@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
-from serving import Server, running
+from serving import COMMANDS, Server, free_port, running
 from test_sse import APP, SERVERS, publish
 
 # The browser lives in one event loop for the whole module.
@@ -56,3 +56,28 @@ async def test_it_comes_back_for_what_it_missed_until_it_is_told_not_to(
     disconnects = server.reports.wait_for("disconnect", id="browser", count=3)
     assert [report["times"] for report in disconnects] == [1, 1, 1]
     await expect(items).to_have_text(seen)
+
+
+async def test_it_moves_to_the_process_that_takes_over(tmp_path: Path, page: Page) -> None:
+    port = free_port()
+    command = [*COMMANDS["uvicorn-sansio"].format(port=port).split(), APP]
+    items = page.locator("li")
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+    with Server(command, port, tmp_path / "old") as old:
+        await page.goto(f"http://127.0.0.1:{port}/")
+        publish(old, "one")
+        await expect(items).to_have_text(['greeting "hello" ', 'message "one" n\u00b0 1'])
+        old.request("POST", "/drain")
+        old.reports.wait_for("disconnect", id="browser")
+        # It comes back to the old one, which tells it to try again later.
+        async with page.expect_response("**/news?*") as turned_away:
+            pass
+        assert (await turned_away.value).status == 200
+        old.stop()
+        assert (old.output(), old.reports.new_logs()) == ("", [])
+        assert len(old.reports.find("connect")) == 1
+    with Server(command, port, tmp_path / "new") as new:
+        new.reports.wait_for("connect", last_event_id="n\u00b0 1")
+        publish(new, "from the new one")
+        await expect(items.last).to_have_text('message "from the new one" n\u00b0 1')

@@ -8,6 +8,7 @@ from reporting import report, report_log
 
 from consumers import Control, query
 from fast_channels.consumer import AsyncHttpConsumer, AsyncSSEConsumer
+from fast_channels.draining import drain
 from fast_channels.exceptions import ChannelClosed
 from fast_channels.layers import InMemoryChannelLayer, register_channel_layer
 from fast_channels.statistics import statistics
@@ -127,6 +128,14 @@ class Over(AsyncHttpConsumer):
         await self.send_response(204, b"")
 
 
+class Drain(AsyncHttpConsumer):
+    """Takes leave of all clients."""
+
+    async def handle(self, body: bytes) -> None:
+        await drain(jitter=0.1)
+        await self.send_response(204, b"")
+
+
 class Page(AsyncHttpConsumer):
     """Announces ``?length=`` bytes, sends ``?parts=`` parts of 4, and ends or raises."""
 
@@ -181,6 +190,7 @@ routes: dict[str, ASGIApp] = {
     "/strict": Strict.as_asgi(),
     "/publish": Publish.as_asgi(),
     "/over": Over.as_asgi(),
+    "/drain": Drain.as_asgi(),
     "/page": Page.as_asgi(),
     "/control": Control.as_asgi(),
 }
