@@ -11,9 +11,15 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from fast_channels.consumer import AsyncConsumer, AsyncHttpConsumer, AsyncWebsocketConsumer
+from fast_channels.consumer import (
+    AsyncConsumer,
+    AsyncHttpConsumer,
+    AsyncSSEConsumer,
+    AsyncWebsocketConsumer,
+)
 from fast_channels.consumer.base import ConsumerApplication
 from fast_channels.consumer.http import AsyncHttpConsumer as SameHttpConsumer
+from fast_channels.consumer.sse import AsyncSSEConsumer as SameSSEConsumer
 from fast_channels.consumer.websocket import AsyncJsonWebsocketConsumer
 from fast_channels.exceptions import ChannelFull, FastChannelsError, StopConsumer
 from fast_channels.layers import (
@@ -37,6 +43,7 @@ from fast_channels.types import ASGIApp, Event, Receive, Scope, Send
 assert_type(RedisChannelLayer, type[SameRedisChannelLayer])
 assert_type(BaseChannelLayer, type[SameBaseChannelLayer])
 assert_type(AsyncHttpConsumer, type[SameHttpConsumer])
+assert_type(AsyncSSEConsumer, type[SameSSEConsumer])
 
 
 class Room(AsyncJsonWebsocketConsumer):
@@ -85,6 +92,28 @@ class Health(AsyncHttpConsumer):
         await self.send_headers(status=200, headers=[(b"content-type", b"text/plain")])
         await self.send_body(body, more_body=True)
         await self.send_body(b"")
+
+
+class News(AsyncSSEConsumer):
+    channel_layer_alias = "default"
+    groups = ["news"]
+    keep_alive_interval = None
+
+    async def connect(self, last_event_id: str | None) -> None:
+        if last_event_id == "last":
+            await self.reject()
+            return
+        await self.accept([(b"x-version", b"1")])
+        await self.send_event("text", event="greeting", id="1", retry=3000)
+        await self.send_event(json={"any": ["thing"]})
+        await self.broadcast_event("news", "text", event="joined")
+
+    async def news_end(self, event: Event) -> None:
+        await self.send_comment()
+        await self.close()
+
+    async def disconnect(self) -> None:
+        assert_type(self.channel_name, str)
 
 
 class Plain(AsyncConsumer):

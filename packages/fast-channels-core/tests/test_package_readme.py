@@ -55,10 +55,28 @@ async def test_the_example_of_the_readme_is_a_chat_room() -> None:
         unregister_channel_layer("default")
 
 
+async def test_the_example_of_server_sent_events(default_layer: InMemoryChannelLayer) -> None:
+    names: dict[str, object] = {}
+    exec(examples()[1], names)
+    application = cast(ASGIApp, names["news"])
+    to_application: Frames = asyncio.Queue()
+    from_application: Frames = asyncio.Queue()
+    scope: Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    to_application.put_nowait({"type": "http.request"})
+    running = asyncio.ensure_future(application(scope, to_application.get, from_application.put))
+    assert (await from_application.get())["status"] == 200
+    assert (await from_application.get())["body"] == b""
+    message = {"type": "sse.event", "data": "It rains.", "id": "42"}
+    await default_layer.group_send("news", message)
+    assert (await from_application.get())["body"] == b"id: 42\ndata: It rains.\n\n"
+    to_application.put_nowait({"type": "http.disconnect"})
+    await running
+
+
 async def test_the_example_of_a_blocking_call_sends(default_layer: InMemoryChannelLayer) -> None:
     channel = await default_layer.new_channel()
     await default_layer.group_add("lobby", channel)
-    (code,) = examples()[1:]
+    _, _, code = examples()
     await asyncio.to_thread(exec, code, {})
     assert (await default_layer.receive(channel))["text"] == "from a thread"
     await asyncio.to_thread(stop_background)
