@@ -42,20 +42,25 @@ def test_address_is_printed_once_it_answers(start_demo: "Callable[..., Demo]") -
         assert response.headers["Content-Security-Policy"].startswith("default-src 'self';")
 
 
-def test_interrupt_closes_open_sockets_and_ends_quietly(
-    start_demo: "Callable[..., Demo]",
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_closes_open_sockets_and_ends_quietly(
+    start_demo: "Callable[..., Demo]", number: int
 ) -> None:
     demo = start_demo()
+    with closing(HTTPConnection("127.0.0.1", demo.port, timeout=30)) as http:
+        http.request("GET", "/ready")
+        assert http.getresponse().status == 200
     with chat(demo, "/ws/rooms/lobby?name=Ada") as ada, chat(demo, "/ws/system") as system:
         assert heard(ada) == "welcome"
         assert heard(system) == "rooms"
-        assert demo.stop(signal.SIGINT) == (0, "Stopped.\n")
+        assert demo.stop(number) == (0, "Stopped.\n")
         for connection in (ada, system):
             with pytest.raises(ConnectionClosed) as closed:
                 while True:  # what was sent before the end comes first
                     connection.recv(timeout=30)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1012  # service restart
+            assert 0 <= json.loads(closed.value.rcvd.reason)["retry_after"] <= 2
 
 
 def test_taken_port_is_explained(start_demo: "Callable[..., Demo]") -> None:

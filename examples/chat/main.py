@@ -11,14 +11,11 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.routing import Router, WebSocketRoute
+from starlette.routing import Route, Router, WebSocketRoute
 
 from consumers import RoomConsumer, SystemConsumer
-from fast_channels.layers import (
-    InMemoryChannelLayer,
-    channel_layers_lifespan,
-    register_channel_layer,
-)
+from fast_channels.draining import draining, readiness
+from fast_channels.layers import InMemoryChannelLayer, register_channel_layer
 from fast_channels.middleware import OriginValidator
 from rooms import Rooms
 from serve import serve
@@ -42,7 +39,8 @@ SECURITY_HEADERS = {
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     register_channel_layer("chat", InMemoryChannelLayer())
-    async with channel_layers_lifespan(app):
+    # Before the server stops, the pages are told when to come back, and the layer is closed.
+    async with draining(timeout=5, jitter=2):
         yield
 
 
@@ -59,6 +57,7 @@ sockets = [
     WebSocketRoute("/system", SystemConsumer.as_asgi(rooms=rooms)),
 ]
 app.mount("/ws", Router(sockets))
+app.router.routes.append(Route("/ready", readiness))
 
 
 @app.get("/")

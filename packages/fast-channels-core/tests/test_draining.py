@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fast_channels import _drain
-from fast_channels.consumer import AsyncHttpConsumer, AsyncWebsocketConsumer
+from fast_channels.consumer import (
+    AsyncHttpConsumer,
+    AsyncWebsocketConsumer,
+    concurrent,
+    in_thread,
+)
 from fast_channels.draining import DrainMiddleware, drain, draining, is_ready, readiness
 from fast_channels.exceptions import ChannelClosed
 from fast_channels.layers import InMemoryChannelLayer
@@ -184,6 +189,60 @@ async def test_on_drain_that_fails_is_logged(
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], LookupError)
+
+
+async def test_concurrent_handlers_may_finish(serve: "Serve", settle: Settle) -> None:
+    go_on = asyncio.Event()
+
+    class Busy(AsyncWebsocketConsumer):
+        @concurrent(key=lambda text_data=None, bytes_data=None: None)
+        async def receive(
+            self, text_data: str | None = None, bytes_data: bytes | None = None
+        ) -> None:
+            await go_on.wait()
+            await self.send(text_data)
+
+        async def on_drain(self, retry_after: float, /) -> None:
+            await self.send("bye")
+
+    client = await serve.open(Busy)
+    client.text("first", "second")
+    await settle()
+    draining_now = asyncio.create_task(drain())
+    await settle()
+    go_on.set()
+    *sent, close = await client.ended()
+    assert [event["text"] for event in sent] == ["first", "second", "bye"]
+    assert close["code"] == 1012
+    assert (await draining_now).aborted == 0
+
+
+async def test_concurrent_handler_may_call_it(serve: "Serve") -> None:
+    class Admin(AsyncWebsocketConsumer):
+        @concurrent
+        async def receive(
+            self, text_data: str | None = None, bytes_data: bytes | None = None
+        ) -> None:
+            await self.send(str((await drain()).connections))
+
+    client = await serve.open(Admin)
+    client.text("drain")
+    answer, close = await client.ended()
+    assert (answer["text"], close["code"]) == ("1", 1012)
+
+
+async def test_plain_function_may_take_leave(serve: "Serve") -> None:
+    left: list[float] = []
+
+    class Plain(AsyncWebsocketConsumer):
+        @in_thread
+        def on_drain(self, retry_after: float, /) -> None:
+            left.append(retry_after)
+
+    client = await serve.open(Plain)
+    await drain(jitter=0)
+    assert left == [0]
+    assert [event["code"] for event in await client.ended()] == [1012]
 
 
 async def test_no_message_of_a_layer_drains(

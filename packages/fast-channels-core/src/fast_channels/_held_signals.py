@@ -101,7 +101,7 @@ class HeldSignals:
 
     def _read(self, reader: socket.socket) -> None:
         """Let the loop have the signals that are not held."""
-        others = bytes(number for number in reader.recv(4096) if number not in self._held)
-        if others and self._loop_fd != -1:
-            with suppress(BlockingIOError):  # It is full, so the loop will wake.
+        with suppress(BlockingIOError):  # Full, so the loop will wake; or empty after all.
+            others = bytes(number for number in reader.recv(4096) if number not in self._held)
+            if others and self._loop_fd != -1:
                 os.write(self._loop_fd, others)

@@ -3,6 +3,7 @@
 The usual way is the application's lifespan::
 
     from fastapi import FastAPI
+    from starlette.routing import Route
     from fast_channels.draining import draining, readiness
 
     @asynccontextmanager
@@ -11,8 +12,7 @@ The usual way is the application's lifespan::
         async with draining(timeout=20, jitter=5):
             yield
 
-    app = FastAPI(lifespan=lifespan)
-    app.add_route("/ready", readiness)
+    app = FastAPI(lifespan=lifespan, routes=[Route("/ready", readiness)])
 
 A server that is told to stop by SIGTERM or SIGINT closes its WebSockets at once, and ends the
 lifespan only afterwards. So :func:`draining` stands in front of the server's handlers of these
@@ -23,17 +23,21 @@ signals and lets the server have the signal when the drain is over:
   and that ends in a ``KeyboardInterrupt``, which ``uvicorn`` and ``uvicorn.run()`` swallow; who
   calls ``Server.run()`` has to, as for Ctrl+C.)
 - granian, and hypercorn with ``--workers 0``: the same.
-- hypercorn with workers of its own, the default: no signal reaches these. They wait for
-  ``--graceful-timeout``, 3 seconds, and then end the lifespan, while connections are still open;
-  the drain starts there.
-- daphne has no lifespan: call :func:`drain` in time, from a view.
+- hypercorn with workers, the default: no signal reaches these, and connections are broken off
+  before the lifespan ends. daphne has no lifespan at all.
 
-Wherever the server cannot be held back, as on Windows, call :func:`drain` from a view for the
-orchestrator to ask for before it sends a signal (in Kubernetes a ``preStop`` hook)::
+Wherever the server cannot be held back, have a view that the orchestrator asks for before it sends
+a signal (in Kubernetes by a ``preStop`` hook); the connections are gone then, and the signal finds
+nothing to wait for::
 
     @app.post("/drain")
     async def begin_drain() -> DrainReport:
         return await drain(timeout=20, jitter=5)
+
+Other connections than those of consumers go on until the server ends them, and so do requests that
+reach no consumer; :class:`DrainMiddleware` refuses all that are new. uvicorn with
+``websockets-sansio``, its default, logs an error for each WebSocket that is refused with a status
+("ASGI callable returned without completing handshake"); it means nothing.
 
 Give the orchestrator more time than ``timeout`` and 2 seconds before it kills the process.
 """
@@ -58,13 +62,15 @@ async def drain(*, timeout: float = 20.0, jitter: float = 5.0, batch: int = 100)
 
     From the call on, :func:`is_ready` is False and consumers refuse new connections: HTTP status
     503 with a ``Retry-After`` header, for WebSockets if the server has ASGI's extension
-    ``websocket.http.response``, else 403. The connections that are open are told, ``batch`` at a
-    time and the batches spread evenly over ``timeout`` seconds: when the handler that runs has
-    ended and what waits is handled, :meth:`AsyncConsumer.on_drain` runs, and then the socket is
-    closed with 1012 and the reason ``{"retry_after": 3.2}``, a random part of ``jitter`` seconds
-    (``jitter`` 0: at once), so that not all come back in the same moment. A response that is
-    not complete ends. ``disconnect`` runs as in every other ending. An ``EventSource`` is told when
-    to come back in its stream; refused with a status, it would never do so.
+    ``websocket.http.response``, else 403. An ``EventSource``, which would never come back then,
+    gets a stream that only says when to.
+
+    The connections that are open are told, ``batch`` at a time and the batches spread evenly over
+    ``timeout`` seconds: when the handlers that run have ended and what waits is handled,
+    :meth:`AsyncConsumer.on_drain` runs, and then the socket is closed with 1012 and the reason
+    ``{"retry_after": 3.2}``, a random part of ``jitter`` seconds (``jitter`` 0: at once), so that
+    not all come back in the same moment. A response that is not complete ends. ``disconnect`` runs
+    as in every other ending.
 
     The drain is over when the last connection has ended; up to ``batch`` of them are all told at
     once, which takes no longer than their handlers do. At the deadline, ``timeout`` seconds after
@@ -105,11 +111,11 @@ async def draining(
         lambda: _begin(options, live).task.add_done_callback(lambda _: signals.pass_on()),
     )
     signals.hold()
-    live.on_arrival = signals.stay_in_front
+    outer, live.on_arrival = live.on_arrival, signals.stay_in_front
     try:
         yield
     finally:
-        live.on_arrival = None
+        live.on_arrival = outer
         try:
             await _begin(options, live).join()
         finally:

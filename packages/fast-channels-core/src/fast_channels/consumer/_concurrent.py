@@ -208,6 +208,15 @@ class Crew:
         self._spare_this()
         self._wake()
 
+    async def finish(self) -> None:
+        """Wait until no call runs, nor waits for its key."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def runs(self, task: asyncio.Task[object] | None) -> bool:
+        """Whether the task is a call."""
+        return task in self._tasks
+
     async def stop(self, *, spare: bool) -> None:
         """Cancel the tasks, and wait for all of them.
 

@@ -282,6 +282,8 @@ class Connection(Reports):
 
     def is_run_by(self, task: asyncio.Task[object] | None) -> bool:
         """Whether this task runs the handlers."""
+        if self.crew is not None and self.crew.runs(task):
+            return True
         return getattr(self, "task", None) is task  # It has none before its channel is open.
 
     def end(

@@ -178,13 +178,17 @@ class AsyncConsumer:
         """
 
     async def connection_drain(self, event: Event, /) -> None:
-        """Call :meth:`on_drain`, then end."""
-        retry_after: float = event["retry_after"]
-        try:
-            await self.on_drain(retry_after)
-        finally:
-            if self._connection is not None:
-                self._connection.end(SERVICE_RESTART, retry_reason(retry_after))
+        """Let concurrent handlers finish, call :meth:`on_drain`, then end."""
+        connection, retry_after = self._connection, event["retry_after"]
+        if connection is None:
+            return
+        if connection.crew is not None:
+            await connection.crew.finish()
+        if connection.ending is None:
+            try:
+                await self.on_drain(retry_after)
+            finally:
+                connection.end(SERVICE_RESTART, retry_reason(retry_after))
 
     def _make_protocol(self) -> Protocol:
         return Protocol()
