@@ -44,6 +44,7 @@ QUICK = ("-m", "not slow")
 INTEGRATION = "integration-tests"
 INTEGRATION_REQUIREMENTS = f"{INTEGRATION}/requirements.txt"
 EXAMPLES = "examples"
+DOCS = "docs"
 BENCHMARKS = "benchmarks"
 
 
@@ -219,7 +220,7 @@ def copy_tests(target: Path, packages: Collection[str], *, integration: bool) ->
         shutil.copytree(f"packages/{package}", target / "packages" / package, ignore=ignore)
     paths = [tests_of(package) for package in packages]
     if integration:
-        for folder in (INTEGRATION, EXAMPLES):
+        for folder in (INTEGRATION, EXAMPLES, DOCS):
             shutil.copytree(folder, target / folder, ignore=ignore)
         paths.append(INTEGRATION)
     return paths

@@ -1,6 +1,7 @@
 """README.md does as it is told: its examples are served and used, word for word."""
 
 import asyncio
+import json
 import os
 import re
 import runpy
@@ -10,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from clients import heard, open_websocket, say
+from clients import closed_with, heard, open_websocket, say
 from redis_servers import RedisServer
 from redis_servers.fixtures import TrioFactory
 from serving import DEADLINE, Server, free_port
@@ -110,6 +111,23 @@ def test_four_layers_on_redis_serve_several_processes(
             assert client.recv(timeout=DEADLINE) == "The report is ready"
         server.stop()
         assert not re.search("warning|error|traceback", server.output(), re.IGNORECASE)
+
+
+def test_board_takes_leave_of_its_clients(tmp_path: Path) -> None:
+    (tmp_path / "board.py").write_text(file("board.py"))
+    port = free_port()
+    command = ["uvicorn", "board:app", "--port", str(port), "--log-level", "warning"]
+    with (
+        Server(command, port, tmp_path, ready="/docs") as server,
+        open_websocket(server, "/board") as client,
+    ):
+        client.send("no JSON")
+        assert heard(client)["type"] == "error"
+        assert server.stop() == 0
+        closed = closed_with(client)
+        assert closed.code == 1012
+        assert 0 <= json.loads(closed.reason)["retry_after"] <= 5
+        assert server.output() == ""
 
 
 async def test_sentinel_tells_where_the_primary_is(own_trio: TrioFactory, tmp_path: Path) -> None:

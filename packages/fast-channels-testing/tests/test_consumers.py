@@ -225,3 +225,30 @@ async def test_an_error_in_an_event_stream() -> None:
     assert (await client.get_response_start())["status"] == 200
     await get_channel_layer("test").group_send("news", {"type": "fail"})
     assert (await client.get_response())["body"] == b""
+
+
+class RejectingConsumer(AsyncWebsocketConsumer):
+    async def connect(self) -> None:
+        mode: Any = self.scope["path"].strip("/")
+        await self.reject(4401, "log in", mode=mode, status=401, body="who are you?")
+
+
+async def test_a_rejection_whose_code_a_browser_sees() -> None:
+    async with WebsocketCommunicator(
+        RejectingConsumer, "/close", subprotocols=["chat.v1"]
+    ) as communicator:
+        assert await communicator.connect() == (True, "chat.v1")
+        with pytest.raises(WebsocketClosed) as caught:
+            await communicator.receive_from()
+        assert (caught.value.code, caught.value.reason) == (4401, "log in")
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "body"), [("denial", 401, b"who are you?"), ("http", 403, b"")]
+)
+async def test_a_rejection_of_the_handshake(mode: str, status: int, body: bytes) -> None:
+    async with WebsocketCommunicator(RejectingConsumer, f"/{mode}") as communicator:
+        assert await communicator.connect() == (False, 1006)
+        response = communicator.handshake_response
+        assert response is not None
+        assert (response["status"], response["body"]) == (status, body)

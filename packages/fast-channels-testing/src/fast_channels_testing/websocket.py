@@ -78,8 +78,13 @@ class WebsocketCommunicator(ApplicationCommunicator):
         """Open the connection; return ``(True, subprotocol)`` or ``(False, close code)``.
 
         The code of a refused handshake is 1006, whatever code the application closed with: no
-        client is ever told that one. An application that wants its code to arrive accepts first.
-        `handshake_response` has the HTTP side. After a timeout, another call goes on waiting.
+        client is ever told that one. `handshake_response` has the HTTP side.
+
+        What a consumer's ``reject()`` comes to, then: with ``mode="close"``, its default,
+        ``(True, subprotocol)``, as the handshake succeeds, and the next wait raises
+        `WebsocketClosed` with the code; with ``"denial"`` and ``"http"`` ``(False, 1006)``.
+
+        After a timeout, another call goes on waiting.
         """
         rules = self._rules
         if not rules.requested:

@@ -1,0 +1,35 @@
+"""The examples in docs/ run without a warning, and its links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+EXAMPLES = [
+    pytest.param(block, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, block in enumerate(python_blocks(page), 1)
+]
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
+def test_example_runs(block: str, tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(block)
+    command = [sys.executable, "-W", "error", "-X", "dev", "example.py"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
