@@ -97,6 +97,7 @@ async def test_however_a_connection_ends_it_is_counted_no_more(serve: "Serve") -
     with pytest.raises(asyncio.CancelledError):
         await cancelled.ended()
     closed.text("too large")
+    closed.give({"type": "websocket.disconnect", "code": 1006})
     assert [event["code"] for event in await closed.ended()] == [1009]
     assert is_empty(app)
 

@@ -174,6 +174,9 @@ class Guard:
                 except Exception:
                     # daphne takes no codes from 1001 to 2999.
                     await self._send({**event, "code": code + 3000})
+                # hypercorn waits for room in its queue, for ever if nobody takes what is there.
+                while (await self._receive())["type"] == "websocket.receive":
+                    pass
         except Exception:
             # The client may have left at the same time, or be silent.
             _logger.debug("could not close %s", self._client(), exc_info=True)

@@ -1,4 +1,4 @@
-"""The answer to connections that come while the process is about to end."""
+"""The answer to connections that this process does not want."""
 
 import math
 
@@ -22,16 +22,33 @@ async def refuse(scope: Scope, receive: Receive, send: Send, retry_after: float)
     # RFC 9110, 10.2.3: whole seconds.
     seconds = str(math.ceil(retry_after)).encode()
     headers: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", seconds)]
+    await deny(scope, receive, send, 503, headers, b"Service Unavailable", code=1012)
+
+
+async def deny(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    status: int,
+    headers: Headers,
+    body: bytes,
+    *,
+    code: int,
+) -> None:
+    """Answer an HTTP request or a WebSocket handshake with this response.
+
+    ``code``: of the close event for servers without ASGI's denial responses, which answer 403.
+    """
     if scope["type"] == "websocket":
         event = await receive()
         if event["type"] != "websocket.connect":
             return  # The client has left.
         if "websocket.http.response" not in (scope.get("extensions") or {}):
-            await send({"type": "websocket.close", "code": 1012})
+            await send({"type": "websocket.close", "code": code})
             return
     prefix = "websocket.http" if scope["type"] == "websocket" else "http"
-    await send({"type": f"{prefix}.response.start", "status": 503, "headers": headers})
-    await send({"type": f"{prefix}.response.body", "body": b"Service Unavailable"})
+    await send({"type": f"{prefix}.response.start", "status": status, "headers": headers})
+    await send({"type": f"{prefix}.response.body", "body": body})
 
 
 def _is_event_source(scope: Scope) -> bool:

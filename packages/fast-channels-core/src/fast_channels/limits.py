@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from fast_channels._guard import Guard
+from fast_channels._refusal import deny
 from fast_channels.middleware.base import BaseMiddleware
 from fast_channels.statistics import statistics
 from fast_channels.types import ASGIApp, Receive, Scope, Send
@@ -197,7 +198,7 @@ class LimitsMiddleware(BaseMiddleware):
             statistics.count(
                 "limit.connections", f"{key!r} has {allowed} WebSockets and was refused another"
             )
-            await _refuse(scope, receive, send)
+            await deny(scope, receive, send, 429, _PLAIN_TEXT, b"Too many connections.", code=1008)
             return
         self._open[key] = self._open.get(key, 0) + 1
         try:
@@ -219,17 +220,6 @@ class LimitsMiddleware(BaseMiddleware):
                 await send(event)
 
             await super().__call__(scope, guard.receive, send_while_open)
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    event = await receive()
-    if event["type"] != "websocket.connect":
-        return  # It has left already.
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    await send({"type": "websocket.http.response.start", "status": 429, "headers": _PLAIN_TEXT})
-    await send({"type": "websocket.http.response.body", "body": b"Too many connections."})
 
 
 _PLAIN_TEXT: Final = [(b"content-type", b"text/plain; charset=utf-8")]
