@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 _ROOT = Path(__file__).parent.parent
 
@@ -44,13 +44,20 @@ class Side:
         )
         return _parsed(answer.stdout)
 
-    @contextmanager
-    def serve(self, app: str, core: int) -> Generator["ServerProcess"]:
+    def serve(self, app: str, core: int) -> AbstractContextManager["ServerProcess"]:
         """A server that runs until the block ends."""
+        return self.start("serve", {"app": app, "core": core})
+
+    @contextmanager
+    def start(
+        self, worker: str, options: Mapping[str, object], stderr: IO[bytes] | None = None
+    ) -> Generator["ServerProcess"]:
+        """A server by another worker."""
         with subprocess.Popen(
-            self._command("serve", {"app": app, "core": core}),
+            self._command(worker, options),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=stderr,
             cwd=_ROOT,
         ) as process:
             try:
@@ -58,7 +65,7 @@ class Side:
             finally:
                 process.kill()
 
-    def _command(self, worker: str, options: dict[str, object]) -> list[str]:
+    def _command(self, worker: str, options: Mapping[str, object]) -> list[str]:
         pairs = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         # -E: with PYTHONPATH one side might import the other's package, which has the same name.
         return [self.python, "-E", "-m", f"benchmarks.workers.{worker}", *pairs]
@@ -69,7 +76,7 @@ class ServerProcess:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self.port = int(self._hear()["port"])
+        self.port = int(self.hear()["port"])
 
     def cpu_seconds(self) -> float:
         return float(self._ask(b"cpu")["cpu"])
@@ -77,14 +84,22 @@ class ServerProcess:
     def resident_bytes(self) -> int:
         return int(self._ask(b"memory")["memory"])
 
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """Its exit code, when it has ended."""
+        return self._process.wait(timeout=60)
+
     def _ask(self, question: bytes) -> dict[str, Any]:
         if self._process.stdin is None:
             raise RuntimeError("the server was started without a pipe to ask it")
         self._process.stdin.write(question + b"\n")
         self._process.stdin.flush()
-        return self._hear()
+        return self.hear()
 
-    def _hear(self) -> dict[str, Any]:
+    def hear(self) -> dict[str, Any]:
+        """The next that it says."""
         if self._process.stdout is None:
             raise RuntimeError("the server was started without a pipe to hear it")
         return _parsed(self._process.stdout.readline())
