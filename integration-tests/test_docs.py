@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+LIFE_CYCLE = ROOT / "docs" / "life-cycle.md"
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -27,6 +28,13 @@ def test_example_runs(block: str, tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(block)
     command = [sys.executable, "-W", "error", "-X", "dev", "example.py"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+
+
+def test_module_of_the_page_is_the_chats() -> None:
+    """Comments aside, which are about the chat."""
+    shown, _ = re.findall(r"^```js\n(.*?)^```$", LIFE_CYCLE.read_text(), re.MULTILINE | re.DOTALL)
+    module = (ROOT / "examples" / "chat" / "static" / "heartbeat.js").read_text()
+    assert shown == re.sub(r"^//.*\n", "", module, flags=re.MULTILINE).lstrip()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -8,7 +8,7 @@ from weakref import ref
 
 import pytest
 
-from fast_channels.consumer import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
+from fast_channels.consumer import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer, Outbox
 from fast_channels.types import Event
 
 if TYPE_CHECKING:
@@ -92,6 +92,24 @@ async def test_any_frame_is_a_sign_of_life(serve: "Serve", loop_clock: "LoopCloc
     await is_asked(client, loop_clock)
     await is_gone(client, loop_clock)
     assert consumer.heard == [*["I am here"] * 4, b"here"]
+
+
+async def test_client_that_may_take_its_time_is_asked_as_often(
+    serve: "Serve", loop_clock: "LoopClock"
+) -> None:
+    class Patient(Watched):
+        heartbeat_timeout = 20 * INTERVAL
+
+    consumer = Patient()
+    client = await serve.open(consumer)
+    await is_asked(client, loop_clock)
+    await loop_clock.advance(19 * INTERVAL)
+    assert client.unheard == 0
+    for _ in range(2):
+        client.text(HEARTBEAT)
+        await is_asked(client, loop_clock)
+    await loop_clock.advance(20 * INTERVAL + TOLERANCE)
+    assert consumer.ends == [1006]
 
 
 async def test_what_the_server_sends_is_none(serve: "Serve", loop_clock: "LoopClock") -> None:
@@ -181,6 +199,34 @@ async def test_handler_that_waits_to_send_does_not_outlast_the_client(
     assert await client.ended() == []
     assert (consumer.heard, consumer.ends) == (["all sent"], [1006])
     assert [event["type"] for event in sent][2:] == ["websocket.close"]
+
+
+async def test_slow_client_is_asked_before_it_is_sent_the_rest(
+    serve: "Serve", loop_clock: "LoopClock"
+) -> None:
+    sent: list[str] = []
+    taken = asyncio.Event()
+
+    async def send(event: Any) -> None:
+        if event["type"] == "websocket.send":
+            sent.append(event["text"])
+            await taken.wait()
+
+    class Slow(Watched):
+        outbox = Outbox(max_messages=2, overflow="drop_oldest")
+
+    consumer = Slow()
+    client = serve(consumer, send=send)
+    client.give({"type": "websocket.connect"})
+    await loop_clock.advance(0)
+    for number in range(5):
+        await consumer.send(f"before {number}")
+    await loop_clock.advance(INTERVAL + TOLERANCE)
+    for number in range(5):
+        await consumer.send(f"after {number}")
+    taken.set()
+    await loop_clock.settle()
+    assert sent == ["before 0", HEARTBEAT, "after 3", "after 4"]
 
 
 async def test_cancel_on_disconnect_includes_clients_that_are_gone(

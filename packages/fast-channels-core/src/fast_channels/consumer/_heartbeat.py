@@ -56,7 +56,16 @@ class WatchedSocket(Socket):
     was set, and sets itself anew: one call in each interval, however much the client says.
     """
 
-    __slots__ = ("_asked", "_entry", "_heartbeat", "_is_silent", "_silent_since", "_time", "_wheel")
+    __slots__ = (
+        "_answer_by",
+        "_asked",
+        "_entry",
+        "_heartbeat",
+        "_is_silent",
+        "_silent_since",
+        "_time",
+        "_wheel",
+    )
 
     def __init__(self, send: Send, options: Outbox, heartbeat: Heartbeat) -> None:
         super().__init__(send, options)
@@ -68,6 +77,7 @@ class WatchedSocket(Socket):
         """When the reader began to wait for the client. Never, while it waits for a handler."""
         self._asked = math.nan
         """The silence, by its beginning, in which the client was asked."""
+        self._answer_by = math.inf
         self._is_silent = False
 
     def listen(self, receive: Receive) -> Receive:
@@ -100,16 +110,22 @@ class WatchedSocket(Socket):
             self._call_later(min(interval, interval - silence), self._look)
             return
         self._asked = self._silent_since
-        self._call_later(timeout - RESOLUTION, self._look_for_answer)
+        self._answer_by = self._time() + timeout
+        self._look_for_answer()
         if self._outbox is not None:
             self._outbox.post({"type": "websocket.send", "text": text})
 
     def _look_for_answer(self) -> None:
-        if self._silent_since == self._asked:
+        left = self._answer_by - self._time()
+        if self._silent_since != self._asked:
+            self._look()
+        elif left > RESOLUTION:
+            self._call_later(
+                min(left - RESOLUTION, self._heartbeat.interval), self._look_for_answer
+            )
+        else:
             # If a handler blocked the event loop, the answer may have come but not been read.
             self._call_later(RESOLUTION, self._give_up)
-        else:
-            self._look()
 
     def _give_up(self) -> None:
         if self._silent_since != self._asked:

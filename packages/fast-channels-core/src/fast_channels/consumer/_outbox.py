@@ -83,6 +83,7 @@ class OutboxWriter(WritesAnywhere):
     __slots__ = (
         "_by_key",
         "_bytes",
+        "_first",
         "_is_direct",
         "_is_fresh",
         "_is_open",
@@ -104,6 +105,7 @@ class OutboxWriter(WritesAnywhere):
         self._is_open = True
         self._loop = asyncio.get_running_loop()
         self._items = deque[_Waiting]()
+        self._first: Event | None = None
         self._by_key: dict[Hashable, _Waiting] = {}
         self._bytes = 0
         self._room = deque[asyncio.Future[None]]()
@@ -140,13 +142,19 @@ class OutboxWriter(WritesAnywhere):
         self._wake_sender()
 
     def post(self, event: Event) -> None:
-        """Write or queue a frame, whether there is room or not."""
+        """Write a frame before those that wait; no policy drops it, except for a later one."""
         if self._writer is None and self._is_direct:
             self._write_at_once(event)
-        else:
-            self.put(event, _size(event))
+            return
+        self._first = event
+        if self._writer is None:
+            self._start_writing(None)
 
     # What waits.
+
+    def _next(self) -> Event:
+        first, self._first = self._first, None
+        return self._pop() if first is None else first
 
     def _pop(self) -> Event:
         item = self._items.popleft()
@@ -241,8 +249,8 @@ class OutboxWriter(WritesAnywhere):
         try:
             if rest is not None:
                 await self._try(rest)
-            while self._items:
-                await self._try(self._send(self._pop()))
+            while self._first is not None or self._items:
+                await self._try(self._send(self._next()))
         finally:
             self._writer = None
 
@@ -275,6 +283,7 @@ class OutboxWriter(WritesAnywhere):
             return
         if self._items:
             _count("outbox.unsent", "frames waited when their connection ended", len(self._items))
+        self._first = None
         self._items.clear()
         self._by_key.clear()
         self._bytes = 0

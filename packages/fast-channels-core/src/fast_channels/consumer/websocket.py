@@ -65,9 +65,9 @@ class AsyncWebsocketConsumer(GroupMember):
     heartbeat_timeout: float = 10.0
     """Seconds that the client has then to send anything at all. If it does not, it is taken for
     gone: :meth:`disconnect` is called with 1006 within half a second, and in case that the client
-    was only slow, the server is given a close frame (3008). Also what the client is still to be
-    sent before the question takes of this time. While frames of the client wait for a handler,
-    it is not silent."""
+    was only slow, the server is given a close frame (3008). The question overtakes what waits in
+    an outbox, but not what the server holds. While its frames wait for handlers, a client is not
+    silent."""
 
     heartbeat_text: str = '{"type":"heartbeat"}'
     """What is asked and answered. With a heartbeat, no handler gets such a frame."""
