@@ -62,14 +62,6 @@ def closed_with(client: ClientConnection) -> Close:
     return closed.value.rcvd
 
 
-def broken_off(client: ClientConnection) -> None:
-    """Wait for the server to end the connection without a close frame."""
-    with pytest.raises(ConnectionClosed) as closed:
-        while True:
-            client.recv(timeout=DEADLINE)
-    assert closed.value.rcvd is None
-
-
 def refusal(server: Server, path: str) -> Response:
     """Connect where the handshake is refused; the HTTP response to it."""
     with pytest.raises(InvalidStatus) as refused:
@@ -122,6 +114,15 @@ class RawClient:
     def wait_for_ping(self) -> None:
         next(frame for frame in self.frames() if frame.opcode is Opcode.PING)
 
+    def last_words(self) -> str:
+        """Wait for the end, and answer it; the code of the server's close frame, or 1006."""
+        try:
+            close = next(frame for frame in self.frames() if frame.opcode is Opcode.CLOSE)
+        except (AssertionError, ConnectionError):
+            return "1006"
+        self._write()
+        return str(Close.parse(close.data).code)
+
     def send(self, text: str) -> None:
         self._protocol.send_text(text.encode())
         self._write()
@@ -134,10 +135,15 @@ class RawClient:
     def _write(self) -> None:
         self.tcp.sendall(b"".join(self._protocol.data_to_send()))
 
-    def send_close(self) -> None:
-        """Send a close frame that says nothing."""
-        self._protocol.send_close()
+    def send_close(self, code: int | None = None) -> None:
+        """Send a close frame, one that says nothing unless a code is given."""
+        self._protocol.send_close(code)
         self._write()
+
+    def leave(self, code: int) -> None:
+        """Send a close frame, and say that nothing more will be sent."""
+        self.send_close(code)
+        self.tcp.shutdown(socket.SHUT_WR)
 
     def finish_close(self) -> None:
         """Wait until the server has ended the connection, and end it, too."""

@@ -193,12 +193,12 @@ class Server:
         finally:
             http.close()
 
-    def control(self, path: str = "/control", /, **order: object) -> dict[str, int]:
-        """Give an order to the application; what the library has counted in it so far."""
+    def control(self, path: str = "/control", /, **order: object) -> dict[str, Any]:
+        """Give an order to the application; what it answers, such as what has been counted."""
         response, body = self.request("POST", path, order)
         assert response.status == 200, body
-        counts: dict[str, int] = json.loads(body)
-        return counts
+        answer: dict[str, Any] = json.loads(body)
+        return answer
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""

@@ -1,10 +1,9 @@
 """The consumers without any framework: routing by path, as little of it as there can be."""
 
-import asyncio
 from collections.abc import Mapping
 
 from asgi import lifespan
-from reporting import report, report_log
+from reporting import report_log
 
 from consumers import (
     Chat,
@@ -16,7 +15,6 @@ from consumers import (
     Mirror,
     Misconfigured,
     Stream,
-    query,
 )
 from fast_channels.layers import (
     InMemoryChannelLayer,
@@ -28,39 +26,16 @@ report_log()
 register_channel_layer("default", InMemoryChannelLayer(capacity=10_000))
 
 chat = Chat.as_asgi()
-tasks: dict[str, asyncio.Task[None]] = {}
-
-
-async def cancelled(scope: Scope, receive: Receive, send: Send) -> None:
-    """Runs a consumer as one does that gives up on its task, after a time limit for example."""
-    task = asyncio.create_task(Ending.as_asgi()(scope, receive, send))
-    client = query(scope)["id"]
-    tasks[client] = task
-    try:
-        await task
-    except asyncio.CancelledError:
-        report("task cancelled", id=client)
-        await send({"type": "websocket.close", "code": 4999})
-    finally:
-        del tasks[client]
-
-
-async def cancel(scope: Scope, receive: Receive, send: Send) -> None:
-    tasks[query(scope)["id"]].cancel()
-    await Control.as_asgi()(scope, receive, send)
-
 
 routes: Mapping[tuple[str, str], ASGIApp] = {
     ("websocket", "/echo"): Echo.as_asgi(),
     ("websocket", "/described"): Described.as_asgi(),
     ("websocket", "/ending"): Ending.as_asgi(),
-    ("websocket", "/cancelled"): cancelled,
     ("websocket", "/misconfigured"): Misconfigured.as_asgi(),
     ("http", "/mirror"): Mirror.as_asgi(),
     ("http", "/stream"): Stream.as_asgi(),
     ("http", "/faulty"): Faulty.as_asgi(),
     ("http", "/control"): Control.as_asgi(),
-    ("http", "/cancel"): cancel,
 }
 
 

@@ -118,8 +118,6 @@ class Ending(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         match query(self.scope).get("connect", "accept"):
-            case "raise":
-                raise LookupError("in connect")
             case "accept and raise":
                 await self.accept()
                 raise LookupError("in connect")
@@ -161,11 +159,6 @@ class Ending(AsyncWebsocketConsumer):
             case "raise_when_left":
                 await self.be_busy()
                 raise LookupError("after the client has left")
-            case "talk_on":
-                await self.close(4002)
-                await self.talk()
-                await self.close(4003)
-                await self.broadcast("endings", text="the others hear this")
             case "close_soon":
                 # Its turn comes behind what others have sent to the group meanwhile.
                 await self.channel_layer.send(self.channel_name, {"type": "time.to.go"})
