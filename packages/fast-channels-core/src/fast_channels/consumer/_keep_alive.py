@@ -1,6 +1,5 @@
 """Comments in an event stream that has been quiet for long."""
 
-import asyncio
 import math
 from collections.abc import Callable
 
@@ -24,14 +23,13 @@ class KeptAlive(Response):
     in each interval, however much is sent.
     """
 
-    __slots__ = ("_asked_at", "_entry", "_interval", "_loop", "_written_at")
+    __slots__ = ("_asked_at", "_entry", "_interval", "_written_at")
 
     def __init__(
         self, send: Send, method: str, on_complete: Callable[[], None], interval: float | None
     ) -> None:
         super().__init__(send, method, on_complete)
         self._interval = interval
-        self._loop = asyncio.get_running_loop()
         self._written_at = self._asked_at = -math.inf
         self._entry: WheelEntry | None = None
 

@@ -14,6 +14,8 @@ from fast_channels.types import Event, Headers, Scope, Send
 
 NO_CONTENT: Final = frozenset({204, 304})
 """The statuses whose responses have no body: RFC 9110, 6.4.1."""
+HELD: Final = 0.001
+"""Seconds that a write takes if the server has to wait for the client, and else does not."""
 _PLAIN: Final = (b"content-type", b"text/plain; charset=utf-8")
 
 
@@ -35,6 +37,7 @@ class Response(Protocol):
         "_held",
         "_is_given_up",
         "_is_head",
+        "_loop",
         "_missing",
         "_on_complete",
         "_send",
@@ -42,6 +45,7 @@ class Response(Protocol):
     )
 
     def __init__(self, send: Send, method: str, on_complete: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._send = send
         self._on_complete = on_complete
         self._is_head = method == "HEAD"
@@ -82,14 +86,15 @@ class Response(Protocol):
             self._missing = _still_missing(self._missing - len(body), more_body)
         if not more_body:
             self.state = State.COMPLETE
+        begun_at = self._loop.time()
         try:
             await self._write({"type": "http.response.body", "body": body, "more_body": more_body})
         finally:
             if not more_body:
                 self._on_complete()
-        if more_body:
-            # hypercorn takes what is for a client that has gone without ever waiting, and so the
-            # reader, which is to be told of that, would get no turn before the last of it.
+        if more_body and self._loop.time() - begun_at > HELD:
+            # Perhaps until the client left. hypercorn takes what is for one that has gone without
+            # ever waiting, and so the reader would get no turn to hear of it.
             await asyncio.sleep(0)
 
     def client_left(self) -> None:
