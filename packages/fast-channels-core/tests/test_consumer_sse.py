@@ -1,7 +1,7 @@
 """Server-sent events: the life of a stream, and what clients may send."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -221,10 +221,19 @@ async def test_an_error_ends_the_stream(
 
 async def test_without_connect_and_without_a_layer(serve: "Serve") -> None:
     client = serve(AsyncSSEConsumer, type="http", method="GET")
+    client.give({"type": "http.request"})
+    await opened(client)
+    client.give({"type": "http.disconnect"})
+    assert await client.ended() == []
+
+
+async def test_a_request_in_parts_is_one_request(serve: "Serve", log: list[Any]) -> None:
+    client = ask(serve, log)
     client.give({"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.request"})
     await opened(client)
     client.give({"type": "http.disconnect"})
     assert await client.ended() == []
+    assert log == [None, "disconnect"]
 
 
 async def test_groups_need_a_layer(serve: "Serve") -> None:
@@ -295,14 +304,25 @@ async def test_a_handler_that_sends_on_is_not_held_up_again(
 # Streams of a process that is to end.
 
 
-async def test_a_drain_tells_the_client_when_to_come_back(serve: "Serve", log: list[Any]) -> None:
-    client = await opened(ask(serve, log))
-    await drain(jitter=7)
+@pytest.mark.parametrize("requested", [True, False])
+async def test_a_drain_tells_the_client_when_to_come_back(
+    serve: "Serve", log: list[Any], settle: Callable[[], Awaitable[None]], requested: bool
+) -> None:
+    """Also one whose request the server has not given yet: it would not come back after a 503."""
+    client = serve(News.as_asgi(log=log), type="http", method="GET")
+    if requested:
+        client.give({"type": "http.request"})
+        await opened(client)
+        await drain(jitter=7)
+    else:
+        await settle()
+        await drain(jitter=7)
+        await opened(client)
     hint, end = await client.ended()
     seconds = int(hint["body"].removeprefix(b"retry: ").removesuffix(b"\n\n")) / 1000
     assert 0 <= seconds <= 7
     assert end == body(b"", more=False)
-    assert log == [None, "disconnect"]
+    assert log[-1] == "disconnect"
 
 
 @pytest.mark.parametrize(

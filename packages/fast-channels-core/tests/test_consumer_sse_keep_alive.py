@@ -1,8 +1,10 @@
 """Event streams that are quiet: comments, so that nobody takes them for dead."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import pytest
 
@@ -65,6 +67,20 @@ async def test_no_comment_is_sent_after_the_end(
     before = counted()
     await loop_clock.advance(100)
     assert counted() == before
+
+
+async def test_nothing_holds_a_stream_that_has_ended(serve: "Serve") -> None:
+    streams: list[ref[AsyncSSEConsumer]] = []
+
+    class Noted(News):
+        async def connect(self, last_event_id: str | None) -> None:
+            streams.append(ref(self))
+
+    client = await opened(serve, Noted)
+    client.give({"type": "http.disconnect"})
+    assert await client.ended() == []
+    gc.collect()
+    assert [stream() for stream in streams] == [None]
 
 
 async def test_one_comment_waits_for_a_handler_that_is_busy(

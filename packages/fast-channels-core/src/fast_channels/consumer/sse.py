@@ -150,8 +150,7 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         See :meth:`AsyncConsumer.on_drain`. An EventSource goes by ``retry_after``, if it was sent,
         until it is told another ``retry``.
         """
-        if self._response.state is State.STARTED:
-            await self.send_body(encode_retry(retry_after), more_body=True)
+        await self._write(encode_retry(retry_after))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run for one GET request. Other methods get status 405, and HEAD the headers of a stream;
