@@ -300,6 +300,33 @@ async def test_a_client_that_never_answers_is_given_up(serve: "Serve", scene: "S
     assert scene.logged() == ["DEBUG"]
 
 
+async def test_a_server_that_does_not_heed_its_cancellation_is_given_up(
+    serve: "Serve", scene: "Scene"
+) -> None:
+    """As `websockets` does in uvicorn: it goes on waiting for a client that does not answer."""
+    cancellations = 0
+
+    async def send(event: Any) -> None:
+        nonlocal cancellations
+        while event["type"] == "websocket.close" and cancellations < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancellations += 1
+        await client.sent(event)
+
+    async def receive(consumer: "Actor") -> None:
+        consumer.close_timeout = 0.01
+        await consumer.close(4001)
+
+    client = serve(scene.app(receive=receive), send=send)
+    await client.open()
+    client.text("go")
+    assert codes(await client.ended()) == [4001]
+    assert cancellations == 2
+    scene.check(4001)
+
+
 async def test_the_client_is_told_while_a_handler_is_busy(serve: "Serve", scene: "Scene") -> None:
     consumers: list[Actor] = []
     go_on = asyncio.Event()

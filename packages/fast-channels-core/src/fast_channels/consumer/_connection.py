@@ -42,11 +42,16 @@ READ_AHEAD: Final = 32
 ABORT_TIMEOUT: Final = 1.0
 """The ``close_timeout`` of a connection that has to end now."""
 
+_INSISTENCE: Final = 0.1
+"""Seconds between attempts to cancel a goodbye. uvicorn's `websockets` keeps the first one to
+itself and goes on waiting for the client, for ten seconds."""
+
 
 class Connection(Reports):
     """Runs one consumer for one scope, from the first event to the released channel."""
 
     __slots__ = (
+        "_giving_up",
         "_goodbye",
         "_interruptible",
         "_protocol",
@@ -87,6 +92,7 @@ class Connection(Reports):
         self._stopped = False
         self._started: Started | None = None
         self._goodbye: asyncio.Task[None] | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
         ahead = READ_AHEAD if consumer.cancel_on_disconnect else 1
         self.channel = ConnectionChannel(self, layer, consumer.overflow, ahead)
 
@@ -272,8 +278,7 @@ class Connection(Reports):
 
     def abort(self, code: int, reason: str) -> None:
         """End now, whatever runs, and whatever the client makes of it."""
-        if self._goodbye is not None:
-            self._goodbye.cancel()
+        self._give_up_goodbye()
         self._consumer.close_timeout = min(self._consumer.close_timeout, ABORT_TIMEOUT)
         self.end(code, reason, flush=False)
         if self._interruptible:
@@ -329,6 +334,21 @@ class Connection(Reports):
         """
         if self._goodbye is None and self._protocol.has_goodbye():
             self._goodbye = self.loop.create_task(self._say_goodbye(), context=self.context)
+            self._goodbye.add_done_callback(self._stop_giving_up)
+            self._give_up_after(self._consumer.close_timeout)
+
+    def _give_up_after(self, seconds: float) -> None:
+        self._giving_up = self.loop.call_later(seconds, self._give_up_goodbye)
+
+    def _give_up_goodbye(self) -> None:
+        if self._goodbye is not None and not self._goodbye.done():
+            self._stop_giving_up()
+            self._goodbye.cancel()
+            self._give_up_after(_INSISTENCE)
+
+    def _stop_giving_up(self, _goodbye: asyncio.Task[None] | None = None) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
 
     async def goodbye_begun(self) -> None:
         """Let the goodbye take its first step, which is all of it on most servers."""
@@ -338,12 +358,10 @@ class Connection(Reports):
     async def _say_goodbye(self) -> None:
         try:
             if self.ending is not None:
-                async with asyncio.timeout(self._consumer.close_timeout):
-                    await self._protocol.say_goodbye(self.ending)
+                await self._protocol.say_goodbye(self.ending)
         except (Exception, asyncio.CancelledError) as error:
-            # The client may have gone first; that it has ended is known already.
-            failure = self.failure(error)
-            logger.debug("%s: could not end in good form", self.identity(), exc_info=failure)
+            # The client may have gone first or never answer; that it has ended is known already.
+            logger.debug("%s: could not end in good form", self.identity(), exc_info=error)
 
     async def _finish(self) -> None:
         """Leave the groups, stop deliveries, say goodbye, run the disconnect hook: once."""
