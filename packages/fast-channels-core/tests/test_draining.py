@@ -14,6 +14,7 @@ from fast_channels import _drain
 from fast_channels.consumer import (
     AsyncHttpConsumer,
     AsyncWebsocketConsumer,
+    _connection,
     concurrent,
     in_thread,
 )
@@ -217,6 +218,32 @@ async def test_concurrent_handlers_may_finish(serve: "Serve", settle: Settle) ->
     assert (await draining_now).aborted == 0
 
 
+async def test_who_leaves_by_itself_meanwhile_is_not_told(serve: "Serve", settle: Settle) -> None:
+    go_on = asyncio.Event()
+    told: list[float] = []
+
+    class Leaving(AsyncWebsocketConsumer):
+        @concurrent
+        async def receive(
+            self, text_data: str | None = None, bytes_data: bytes | None = None
+        ) -> None:
+            await go_on.wait()
+            await self.close(4000)
+
+        async def on_drain(self, retry_after: float, /) -> None:
+            told.append(retry_after)
+
+    client = await serve.open(Leaving)
+    client.text("leave")
+    await settle()
+    draining_now = asyncio.create_task(drain())
+    await settle()
+    go_on.set()
+    assert [event["code"] for event in await client.ended()] == [4000]
+    await draining_now
+    assert told == []
+
+
 async def test_concurrent_handler_may_call_it(serve: "Serve") -> None:
     class Admin(AsyncWebsocketConsumer):
         @concurrent
@@ -355,6 +382,12 @@ async def test_new_connections_are_refused(house: House, serve: "Serve") -> None
     assert house.ends == []
 
 
+async def test_who_is_refused_is_not_to_come_back_in_the_same_second(serve: "Serve") -> None:
+    await drain(jitter=0)
+    start, _ = await serve(Page.as_asgi(act=asyncio.sleep), type="http").ended()
+    assert dict(start["headers"])[b"retry-after"] == b"1"
+
+
 async def test_connection_that_was_on_its_way_takes_leave_at_once(
     serve: "Serve", house: House, settle: Settle
 ) -> None:
@@ -449,6 +482,30 @@ async def test_nobody_holds_up_the_end(
     await client.ended()
 
 
+@pytest.mark.parametrize("busy", [False, True])
+async def test_client_that_does_not_let_go_holds_up_nothing(
+    serve: "Serve", house: House, busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some servers wait for the client's close frame."""
+    monkeypatch.setattr(_connection, "ABORT_TIMEOUT", 0.05)
+    taken = asyncio.Event()
+
+    async def send(event: Any) -> None:
+        if event["type"] == "websocket.close":
+            await asyncio.Event().wait()
+        taken.set()
+
+    client = serve(house.app, send=send)
+    client.give({"type": "websocket.connect"})
+    await taken.wait()
+    if busy:
+        client.text("")
+    async with asyncio.timeout(20):
+        report = await drain(timeout=0.05)
+    assert (report.aborted, report.stuck) == (1, 0)
+    assert house.ends == [1012]
+
+
 async def test_layer_that_does_not_close_holds_up_nothing(
     default_layer: InMemoryChannelLayer,
     caplog: pytest.LogCaptureFixture,
@@ -520,9 +577,18 @@ async def test_lifespan_ends_in_a_drain(house: House, default_layer: InMemoryCha
         async with draining():
             assert is_ready()
             (client,) = await house.open(1)
-            channel = await default_layer.new_channel()
         assert not is_ready()
         await took_leave(client)
+    assert house.ends == [1012, 1012]
+
+
+async def test_lifespan_closes_the_layers_in_the_end(default_layer: InMemoryChannelLayer) -> None:
+    channels: list[str] = []
+    async with draining():
+        channels.append(await default_layer.new_channel())
+        await drain()
+        # By a request that still runs.
+        channels.append(await default_layer.new_channel())
+    for channel in channels:
         with pytest.raises(ChannelClosed):
             await default_layer.receive(channel)
-    assert house.ends == [1012, 1012]

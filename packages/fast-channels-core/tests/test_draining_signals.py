@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -98,6 +99,20 @@ async def test_server_gets_the_signal_after_the_drain(
 
 
 @both_ways
+async def test_without_connections_there_is_nothing_to_wait_for(
+    install: Install, settle: Callable[[], Any]
+) -> None:
+    server = Server()
+    install(server)
+    async with draining(timeout=3600):
+        kill(signal.SIGTERM)
+        assert await server.gets() == [signal.SIGTERM]
+        assert not is_ready()
+        await settle()
+    assert server.got == [signal.SIGTERM]
+
+
+@both_ways
 async def test_second_interrupt_is_for_the_server_at_once(
     serve: "Serve", install: Install, settle: Callable[[], Any]
 ) -> None:
@@ -174,6 +189,17 @@ async def test_loop_that_has_gone_back_to_reading_signals_itself_is_noticed(
         assert server.got == []
         go_on.set()
         assert await server.gets() == [signal.SIGTERM]
+
+
+async def test_file_descriptor_of_somebody_who_came_later_stays() -> None:
+    by_loop(Server())
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    async with draining():
+        signal.set_wakeup_fd(writer.fileno())
+    assert signal.set_wakeup_fd(-1) == writer.fileno()
+    reader.close()
+    writer.close()
 
 
 async def test_signals_that_the_process_ignores_or_dies_of_stay_as_they_are() -> None:

@@ -184,7 +184,7 @@ class AsyncConsumer:
             return
         if connection.crew is not None:
             await connection.crew.finish()
-        if connection.ending is None:
+        if True:
             try:
                 await self.on_drain(retry_after)
             finally:
