@@ -184,7 +184,7 @@ class AsyncConsumer:
             return
         if connection.crew is not None:
             await connection.crew.finish()
-        if True:
+        if connection.ending is None:
             try:
                 await self.on_drain(retry_after)
             finally:
