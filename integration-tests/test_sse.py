@@ -148,7 +148,7 @@ def test_an_exception_before_the_stream_is_500(server: Server) -> None:
 
 def test_an_exception_in_connect_ends_the_stream(server: Server) -> None:
     with Reader(server, "begun", connect="send+and+raise") as reader:
-        assert reader.event() == "data: begun\n"
+        assert reader.event().endswith("\ndata: begun\n")
         assert reader.response.read() == b""
     one_disconnect(server, "begun")
     one_logged_error(server, "LookupError('in the stream')")

@@ -58,6 +58,22 @@ async def test_it_comes_back_for_what_it_missed_until_it_is_told_not_to(
     await expect(items).to_have_text(seen)
 
 
+@pytest.mark.parametrize("connect", ["no+more", "forbidden", "raise"])
+async def test_it_gives_up_after_a_status(server: Server, page: Page, connect: str) -> None:
+    await page.goto(f"http://127.0.0.1:{server.port}/?connect={connect}")
+    await expect(page.locator("#state")).to_have_text("closed")
+    assert len(server.reports.find("connect")) == 1
+    server.reports.new_logs(expected=1 if connect == "raise" else 0)
+
+
+async def test_it_comes_back_after_an_error_in_the_stream(server: Server, page: Page) -> None:
+    await page.goto(f"http://127.0.0.1:{server.port}/?connect=send+and+raise")
+    seen = ['message "begun" n\u00b0 0', 'greeting "hello" n\u00b0 0']
+    await expect(page.locator("li")).to_have_text(seen)
+    assert len(server.reports.find("connect")) == 2
+    server.reports.new_logs(expected=1)
+
+
 async def test_it_moves_to_the_process_that_takes_over(tmp_path: Path, page: Page) -> None:
     port = free_port()
     command = [*COMMANDS["uvicorn-sansio"].format(port=port).split(), APP]

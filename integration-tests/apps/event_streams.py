@@ -44,8 +44,8 @@ class News(AsyncSSEConsumer):
         match options.get("connect"):
             case "raise":
                 raise LookupError("in connect")
-            case "send and raise":
-                await self.send_event("begun")
+            case "send and raise" if last_event_id is None:
+                await self.send_event("begun", id=f"n\u00b0 {len(self.history)}", retry=50)
                 raise LookupError("in the stream")
             case "no more":
                 await self.reject()
@@ -167,7 +167,7 @@ _HTML = b"""<!DOCTYPE html>
 <p id="state"></p>
 <ol></ol>
 <script>
-  const source = new EventSource("/news?id=browser")
+  const source = new EventSource(`/news?id=browser&${location.search.slice(1)}`)
   const show = ({ type, data, lastEventId }) => {
     const item = document.createElement("li")
     item.textContent = `${type} ${JSON.stringify(data)} ${lastEventId}`

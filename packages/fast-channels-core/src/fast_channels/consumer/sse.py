@@ -81,8 +81,8 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
     ) -> None:
         """Answer with a response instead of a stream: an EventSource does not connect again.
 
-        It gives up for any status but 200 and redirects (9.2.3); 204 is the one for "there is
-        nothing more to come" (9.2.7). Raises :class:`ConnectionStateError` if the stream has
+        It gives up for any status but 200 and redirects (9.2.3); 204 is the one for "do not
+        come again" (9.2.1). Raises :class:`ConnectionStateError` if the stream has
         begun: then :meth:`close` it, and reject when the client connects again.
         """
         if headers is None and body:
@@ -139,7 +139,7 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         :meth:`send_event` and :meth:`BaseChannelLayer.group_send` do.
         """
         text = _text(data, json)
-        encode_event(text, event, id, retry)
+        encode_event(text, event, id, retry)  # What cannot be one is refused here, not by members.
         fields = {"data": text, "event": event, "id": id, "retry": retry}
         given = {name: value for name, value in fields.items() if value is not None}
         await self.channel_layer.group_send(group, {"type": "sse.event", **given})
