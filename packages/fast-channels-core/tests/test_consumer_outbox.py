@@ -343,6 +343,24 @@ async def test_the_server_cancels_while_frames_wait(slow: Slow) -> None:
     assert slow.consumer.ends == [1006]
 
 
+async def test_tasks_that_begin_eagerly(slow: Slow, counted: Counted) -> None:
+    eager_task_factory = getattr(asyncio, "eager_task_factory", None)
+    if eager_task_factory is None:
+        pytest.skip("Python 3.12 has the first eager tasks")
+    asyncio.get_running_loop().set_task_factory(eager_task_factory)
+    await slow.open(Talker(Outbox(max_messages=3)))
+    await slow.say("a", "b")
+    await slow.broadcast("c")
+    assert await slow.read(3) == list("abc")
+    slow.gate.clear()
+    await slow.say("d", "e")
+    await slow.layer.group_send("room", {"type": "shut"})
+    slow.gate.set()
+    ended = [event.get("text", event["type"]) for event in await slow.client.ended()]
+    assert ended == ["d", "e", "websocket.close"]
+    assert slow.consumer.ends == [4000]
+
+
 # Options.
 
 

@@ -333,7 +333,9 @@ class Connection(Reports):
         or the disconnect hook should not.
         """
         if self._goodbye is None and self._protocol.has_goodbye():
-            self._goodbye = self.loop.create_task(self._say_goodbye(), context=self.context)
+            # A copy: an eager task begins while the handler that ends the connection is in it.
+            context = self.context.copy()
+            self._goodbye = self.loop.create_task(self._say_goodbye(), context=context)
             self._goodbye.add_done_callback(self._stop_giving_up)
             self._give_up_after(self._consumer.close_timeout)
 

@@ -239,7 +239,7 @@ class OutboxWriter(WritesAnywhere):
 
     def _start_writing(self, rest: Started | None) -> None:
         self._is_fresh = rest is None
-        context = self._socket.connection.context
+        context = self._socket.connection.context.copy()
         writer = self._loop.create_task(self._write(rest), context=context)
         # An eager task may have ended by now.
         self._writer = None if writer.done() else writer
