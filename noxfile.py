@@ -244,6 +244,18 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """End connections by the hundred thousand, in every way, and count what is left of them.
+
+    Names of layers and servers go after `--`, and other options: `-- --help`.
+    """
+    tools = test_tools([CORE, REDIS])
+    session.install(*editable([CORE, REDIS]), *tools, "-r", INTEGRATION_REQUIREMENTS)
+    check_origin(session)
+    session.run("python", "-m", "soak", *session.posargs, env={"PYTHONPATH": INTEGRATION})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure beside the reference implementation; names of benchmarks go after `--`."""
     packages = editable([CORE, REDIS], extras=False)

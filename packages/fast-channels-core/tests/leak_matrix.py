@@ -3,18 +3,27 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count, islice
-from typing import Final
+from typing import Final, TypeAlias
 
+from asgiref.sync import async_to_sync
 from leak_census import census, log_lines
 from leak_visits import Case, Cut, PlannedError, Visit, watched_tasks
 
-from fast_channels.consumer import AsyncHttpConsumer, AsyncWebsocketConsumer, Outbox
+from fast_channels.consumer import (
+    AsyncHttpConsumer,
+    AsyncSSEConsumer,
+    AsyncWebsocketConsumer,
+    Outbox,
+    concurrent,
+    in_thread,
+)
 from fast_channels.exceptions import ChannelFull
-from fast_channels.types import Event
+from fast_channels.limits import Limits, LimitsMiddleware
+from fast_channels.types import ASGIApp, Event
 
 CAPACITY: Final = 50
 """Of a channel: what the layers of a matrix are to be made with."""
@@ -189,6 +198,85 @@ class IsTooSlow(Guest):
                 await self.channel_layer.send(self.channel_name, {"type": "notice"})
 
 
+class RunsBesideItself(Guest):
+    @concurrent(limit=2)
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await super().receive(text_data)
+        self.visit.reach("busy")
+        await self.visit.until("never")
+
+
+class RaisesBesideItself(Guest):
+    @concurrent
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await super().receive(text_data)
+        raise PlannedError
+
+
+class RunsInAThread(Guest):
+    @in_thread
+    def notice(self, event: Event) -> None:
+        async_to_sync(self.send)("notice")
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await super().receive(text_data)
+
+
+class RaisesInAThread(Guest):
+    @in_thread
+    def event(self, event: Event) -> None:
+        raise PlannedError
+
+
+class IsWatched(Guest):
+    heartbeat_interval = 60
+
+
+class IsLimited(Guest):
+    limits = Limits(frame_bytes=4)
+
+
+class IsDelayed(Guest):
+    limits = Limits(frames_per_second=100, burst=1, on_excess="delay")
+
+
+class JoinsTooManyGroups(Guest):
+    limits = Limits(groups=2)
+
+
+class Feed(AsyncSSEConsumer):
+    channel_layer_alias = "default"
+    groups = ["feed"]
+
+    @property
+    def visit(self) -> Visit:
+        visit: Visit = self.scope["visit"]
+        return visit
+
+    async def connect(self, last_event_id: str | None) -> None:
+        self.visit.begun += 1
+        await self.send_event("hello")
+        await self.broadcast_event("feed", "hello")
+        await self.channel_layer.send(self.channel_name, {"type": "event"})
+
+    async def event(self, event: Event) -> None:
+        await self.send_comment()
+
+    async def disconnect(self) -> None:
+        self.visit.disconnects += 1
+        await self.send_event("dropped")
+
+
+class EndedFeed(Feed):
+    async def event(self, event: Event) -> None:
+        await self.close()
+
+
+class RaisesInFeed(Feed):
+    async def event(self, event: Event) -> None:
+        raise PlannedError
+
+
 class Answers(AsyncHttpConsumer):
     channel_layer_alias = "default"
 
@@ -230,6 +318,11 @@ class RaisesInStream(Streams):
         raise PlannedError
 
 
+def _limited(app: ASGIApp) -> ASGIApp:
+    limits = Limits(frame_bytes=4)
+    return LimitsMiddleware(app, limits=limits, connections_per_client=AT_ONCE)
+
+
 _CONNECT: Final[Event] = {"type": "websocket.connect"}
 _FRAME: Final[Event] = {"type": "websocket.receive", "text": "hello"}
 _REQUEST: Final[Event] = {"type": "http.request", "body": b"", "more_body": False}
@@ -238,6 +331,9 @@ _ERROR: Final = ("PlannedError",)
 _OUTBOX: Final = ("outbox.",)
 _DENIABLE: Final[Event] = {"type": "websocket", "extensions": {"websocket.http.response": {}}}
 _HTTP: Final[Event] = {"type": "http"}
+_GET: Final[Event] = {"type": "http", "method": "GET"}
+_LIMIT: Final = ("limit.",)
+_GROUPS: Final = ("limit.groups", "TooManyGroups")
 
 CASES: Final = [
     Case("client leaves", Guest, (*_CALL, "event")),
@@ -263,6 +359,18 @@ CASES: Final = [
     Case("outbox: waits for room", WaitsForRoom, (*_CALL, "event"), logs=_OUTBOX),
     Case("outbox: handler waits for room", WaitsForRoom, _CALL, reads=False, logs=_OUTBOX),
     Case("outbox: closes unread", ClosesUnread, (*_CALL, "closed"), reads=False, logs=_OUTBOX),
+    Case("concurrent: client leaves", RunsBesideItself, (*_CALL, _FRAME, _FRAME, "busy")),
+    Case("concurrent: raises", RaisesBesideItself, _CALL, logs=_ERROR),
+    Case("thread: client leaves", RunsInAThread, (*_CALL, "notice")),
+    Case("thread: raises", RaisesInAThread, (*_CALL, "closed"), logs=_ERROR),
+    Case("heartbeat: client leaves", IsWatched, (*_CALL, "event")),
+    Case("limits: too large a frame", IsLimited, _CALL, logs=_LIMIT),
+    Case("limits: client leaves a delay", IsDelayed, (*_CALL, _FRAME), logs=_LIMIT),
+    Case("limits: too many groups", JoinsTooManyGroups, _CALL, logs=_GROUPS),
+    Case("limits: by a middleware", Guest, _CALL, logs=_LIMIT, wrap=_limited),
+    Case("SSE: client leaves", Feed, (_REQUEST, "body"), scope=_GET),
+    Case("SSE: ends", EndedFeed, (_REQUEST, "closed"), scope=_GET),
+    Case("SSE: raises", RaisesInFeed, (_REQUEST, "closed"), logs=_ERROR, scope=_GET),
     Case("HTTP: answers", Answers, (_REQUEST,), scope=_HTTP),
     Case("HTTP: client leaves a stream", Streams, (_REQUEST, "body"), scope=_HTTP),
     Case("HTTP: raises in handle", RaisesInHandle, (_REQUEST,), logs=_ERROR, scope=_HTTP),
@@ -293,6 +401,9 @@ class Row:
         return not self.problems and not self.left
 
 
+Way: TypeAlias = tuple[Case, Callable[[Case, int], Awaitable[Row]]]
+
+
 class Matrix:
     """Lets connections come and end on the layer that is registered as "default"."""
 
@@ -301,44 +412,48 @@ class Matrix:
         *roots: object,
         cases: Sequence[Case] = CASES,
         at_once: int = AT_ONCE,
-        patience: float = 0,
+        patience: float = DEADLINE,
     ) -> None:
         """``roots``: the layer, and what else has tables. ``patience``: seconds within which a
-        broker has to forget, too."""
+        thread or a broker has to forget, too."""
         self._cases = cases
-        self._roots = roots
+        self._roots = (*roots, *cases)
         self._at_once = at_once
         self._patience = patience
         self._before: Counter[str] = Counter()
 
-    async def run(self, endings: int = 0) -> AsyncIterator[Row]:
-        """Each case by itself, then cancelled at each of its awaits, ``endings`` times or more.
+    @property
+    def ways(self) -> list[Way]:
+        """Each case by itself, and cancelled at each of its awaits."""
+        both = (self._undisturbed, self._cancelled)
+        return [(case, way) for case in self._cases for way in both]
 
-        All of it once more before that: the first connection of a kind fills caches, which are
-        not to be counted.
-        """
-        ways = [(case, way) for case in self._cases for way in (self._undisturbed, self._cancelled)]
-        for case, way in ways:
-            await way(case, 0)
+    async def warm_up(self) -> None:
+        """Fill what the first connection of a kind fills for ever, and is not to be counted."""
+        for case, way in self.ways:
+            await way(case, 1)
         self._before = census(*self._roots)
-        for case, way in ways:
-            row = await way(case, endings)
-            deadline = time.monotonic() + self._patience
-            while (left := self._left()) and time.monotonic() < deadline:  # noqa: ASYNC110  # no broker tells when it has forgotten
-                await asyncio.sleep(0.01)
-            row.left = left
-            yield row
+
+    async def run(self, way: Way, endings: int) -> Row:
+        """One of the ways, ``endings`` times or some more, and what is left since the beginning."""
+        case, end = way
+        row = await end(case, endings)
+        deadline = time.monotonic() + self._patience
+        while (left := self._left()) and time.monotonic() < deadline:  # noqa: ASYNC110  # nobody tells of that
+            await asyncio.sleep(0.01)
+        row.left = left
+        return row
 
     async def _undisturbed(self, case: Case, endings: int) -> Row:
         row = Row(case.title)
-        while row.endings <= endings:
+        while row.endings < endings:
             await self._visit(row, case, [None] * self._at_once)
         return row
 
     async def _cancelled(self, case: Case, endings: int) -> Row:
         """At its first await, its second, and so on until there are no more; then again."""
         row = Row(f"{case.title}, cancelled")
-        while row.endings <= endings:
+        while row.endings < endings:
             places = (Cut(at, late) for at in count(1) for late in (False, True))
             while True:
                 cuts = list(islice(places, self._at_once))

@@ -7,7 +7,7 @@ ends without having come so far.
 """
 
 import asyncio
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from typing import Any
 from weakref import ReferenceType, WeakSet, ref
 
 from fast_channels.consumer import AsyncConsumer
-from fast_channels.types import Event
+from fast_channels.types import ASGIApp, Event
 
 # Weak, because the event loop keeps the context of a timer that was cancelled until its time.
 _visit: ContextVar[ReferenceType["Visit"]] = ContextVar("visit")
@@ -25,7 +25,7 @@ class PlannedError(Exception):
     """What the consumers raise."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Case:
     """What a client does, step by step, and what its consumer may do about it."""
 
@@ -42,6 +42,11 @@ class Case:
     """Whether the client does; otherwise the server is still busy with the first frame when the
     client leaves, and waits for its answer to a close frame."""
     scope: Event = field(default_factory=lambda: {"type": "websocket"})
+    wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app
+    """Middleware around the consumer."""
+
+    def __post_init__(self) -> None:
+        self.app = self.wrap(self.consumer.as_asgi())
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class Visit:
 
     async def _serve(self) -> None:
         scope: Event = {"path": "/", "headers": [], "visit": self, **self.case.scope}
-        await self.case.consumer.as_asgi()(scope, self._receive, self._send)
+        await self.case.app(scope, self._receive, self._send)
 
     async def _receive(self) -> Event:
         await asyncio.sleep(0)

@@ -115,15 +115,18 @@ class Subscriber(KeptConnection):
         while True:
             await self._has_wishes.wait()
             self._has_wishes.clear()
-            wishes, self._wishes = self._wishes, []
-            commands: list[bytes] = []
-            for (verb, _), group in groupby(wishes, key=self._command_of):
-                while batch := list(islice(group, MOST_NAMES)):
-                    self._unconfirmed.extend(batch)
-                    self._batches.append(len(batch))
-                    names = [wish.name for wish in batch]
-                    commands.append(pack((self._letter + verb, *names)))
-            await connection.send_packed_command(commands, check_health=False)
+            await connection.send_packed_command(self._take_commands(), check_health=False)
+
+    def _take_commands(self) -> list[bytes]:
+        wishes, self._wishes = self._wishes, []
+        commands: list[bytes] = []
+        for (verb, _), group in groupby(wishes, key=self._command_of):
+            while batch := list(islice(group, MOST_NAMES)):
+                self._unconfirmed.extend(batch)
+                self._batches.append(len(batch))
+                names = [wish.name for wish in batch]
+                commands.append(pack((self._letter + verb, *names)))
+        return commands
 
     def _command_of(self, wish: _Wish) -> tuple[_Verb, int]:
         """Wishes for which this is equal may go in one command."""
