@@ -39,7 +39,10 @@ reach no consumer; :class:`DrainMiddleware` refuses all that are new. uvicorn wi
 ``websockets-sansio``, its default, logs an error for each WebSocket that is refused with a status
 ("ASGI callable returned without completing handshake"); it means nothing.
 
-Give the orchestrator more time than ``timeout`` and 2 seconds before it kills the process.
+Give the orchestrator more time than ``timeout`` and 2 seconds before it kills the process, and the
+server's main process, too, if that has a limit (``--workers-kill-timeout`` of granian). A handler
+that goes on although it is cancelled may keep a server from ending; uvicorn has
+``--timeout-graceful-shutdown`` for that.
 """
 
 import asyncio
