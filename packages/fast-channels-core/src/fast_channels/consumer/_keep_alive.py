@@ -26,9 +26,14 @@ class KeptAlive(Response):
     __slots__ = ("_asked_at", "_entry", "_interval", "_written_at")
 
     def __init__(
-        self, send: Send, method: str, on_complete: Callable[[], None], interval: float | None
+        self,
+        send: Send,
+        on_complete: Callable[[], None],
+        *,
+        gives_up: bool,
+        interval: float | None,
     ) -> None:
-        super().__init__(send, method, on_complete)
+        super().__init__(send, "GET", on_complete, gives_up=gives_up)
         self._interval = interval
         self._written_at = self._asked_at = -math.inf
         self._entry: WheelEntry | None = None

@@ -33,6 +33,7 @@ class Response(Protocol):
 
     __slots__ = (
         "_client_has_left",
+        "_gives_up",
         "_has_body",
         "_held",
         "_is_given_up",
@@ -44,7 +45,11 @@ class Response(Protocol):
         "state",
     )
 
-    def __init__(self, send: Send, method: str, on_complete: Callable[[], None]) -> None:
+    def __init__(
+        self, send: Send, method: str, on_complete: Callable[[], None], *, gives_up: bool
+    ) -> None:
+        """``gives_up``: whether writes are given up for :meth:`closing` without ``flush``."""
+        self._gives_up = gives_up
         self._loop = asyncio.get_running_loop()
         self._send = send
         self._on_complete = on_complete
@@ -55,7 +60,7 @@ class Response(Protocol):
         self._client_has_left = False
         self._is_given_up = False
         self._held = set[asyncio.Timeout]()
-        """Of the writes that the server has not returned from; without a time as a rule."""
+        """Of the writes that may be given up; without a time until then."""
         self.state = State.WAITING
 
     async def start(self, status: int, headers: Headers) -> None:
@@ -133,18 +138,28 @@ class Response(Protocol):
         return {"type": "http.disconnect"}
 
     async def _write(self, event: Event) -> None:
-        held = asyncio.timeout(None)
         try:
-            async with held:
-                self._held.add(held)
+            if self._gives_up:
+                await self._send_until_given_up(event)
+            else:
                 await self._send(event)
         except Exception as error:
             # OSError: so says a server whose client has gone; its disconnect event is on the way.
             if not self._client_has_left and not isinstance(error, OSError):
                 raise
-            if not held.expired():
-                self.state = State.COMPLETE
+            self.state = State.COMPLETE
             self._count_late(f"a {event['type']!r} event")
+
+    async def _send_until_given_up(self, event: Event) -> None:
+        held = asyncio.timeout(None)
+        self._held.add(held)
+        try:
+            async with held:
+                await self._send(event)
+        except TimeoutError:
+            if not held.expired():
+                raise
+            self._count_late("an event that the server held up,")
         finally:
             self._held.discard(held)
 

@@ -120,7 +120,12 @@ class AsyncHttpConsumer(AsyncConsumer):
             raise
 
     def _make_protocol(self) -> Response:
-        self._response = Response(self.base_send, self.scope.get("method", ""), self._on_complete)
+        self._response = Response(
+            self.base_send,
+            self.scope.get("method", ""),
+            self._on_complete,
+            gives_up=self.overflow == "close",
+        )
         return self._response
 
     def _on_complete(self) -> None:

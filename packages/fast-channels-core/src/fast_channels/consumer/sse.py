@@ -200,7 +200,10 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
 
     def _make_protocol(self) -> Response:
         self._response = self._stream = KeptAlive(
-            self.base_send, self.scope["method"], self._on_complete, self.keep_alive_interval
+            self.base_send,
+            self._on_complete,
+            gives_up=self.overflow == "close",
+            interval=self.keep_alive_interval,
         )
         return self._response
 
