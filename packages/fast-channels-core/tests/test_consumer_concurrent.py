@@ -206,18 +206,20 @@ async def test_calls_of_one_key_keep_their_order(
 ) -> None:
     consumer = Keyed()
     client = await serve.open(consumer)
-    say(client, "a1", "a2", "a3", "b1")
-    # Those that wait for their key leave the second place to another key.
-    assert await consumer.begin(2) == ["a1", "b1"]
-    consumer.release("a2", "a3", "b1")
-    assert await heard(client, 1) == ["b1"]
-    await settle()
-    assert consumer.begun.empty()
-    consumer.release("a1")
-    assert await heard(client, 3) == ["a1", "a2", "a3"]
-    assert consumer.log == [
-        *("a1 begins", "b1 begins", "b1 ends", "a1 ends"),
-        *("a2 begins", "a2 ends", "a3 begins", "a3 ends"),
+    for n in range(3):
+        say(client, f"a{n}", f"a{n}b", f"a{n}c", f"b{n}")
+        # Those that wait for their key leave the second place to another key.
+        assert await consumer.begin(2) == [f"a{n}", f"b{n}"]
+        consumer.release(f"a{n}b", f"a{n}c", f"b{n}")
+        assert await heard(client, 1) == [f"b{n}"]
+        await settle()
+        assert consumer.begun.empty()
+        consumer.release(f"a{n}")
+        assert await heard(client, 3) == [f"a{n}", f"a{n}b", f"a{n}c"]
+        assert await consumer.begin(2) == [f"a{n}b", f"a{n}c"]
+    assert consumer.log[:8] == [
+        *("a0 begins", "b0 begins", "b0 ends", "a0 ends"),
+        *("a0b begins", "a0b ends", "a0c begins", "a0c ends"),
     ]
 
 
@@ -356,6 +358,26 @@ async def test_on_error_runs_to_its_end(
     consumer.release("report")
     await client.ended()
     assert consumer.log == ["a begins", "report begins", "report ends", "disconnect 4000"]
+
+
+async def test_on_error_is_not_cancelled_by_the_end(
+    serve: "Serve", default_layer: InMemoryChannelLayer, settle: Settle
+) -> None:
+    class Careful(Pair):
+        async def on_error(self, exc: Exception, event: Event, /) -> None:
+            await self.act("report")
+
+    consumer = Careful()
+    client = await serve.open(consumer)
+    say(client, "a", "b")
+    await consumer.begin(2)
+    consumer.gate("a").set_exception(LookupError())
+    assert await consumer.begin(1) == ["report"]
+    client_leaves(client, consumer)
+    await settle()
+    consumer.release("report")
+    await client.ended()
+    assert consumer.log[3:] == ["b is cancelled", "report ends", "disconnect 1001"]
 
 
 async def test_something_that_is_cancelled_is_an_error_and_no_end(
@@ -497,6 +519,57 @@ async def test_a_call_that_ends_the_connection_goes_on(
     assert consumer.log[3:] == ["close ends", "disconnect 4000"]
 
 
+async def test_a_call_whose_task_ends_the_connection_goes_on(
+    serve: "Serve", default_layer: InMemoryChannelLayer, settle: Settle
+) -> None:
+    class Closer(Pair):
+        async def act(self, name: str) -> None:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.close(4000))
+            await super().act(name)
+
+    consumer = Closer()
+    client = await serve.open(consumer)
+    say(client, "a")
+    await consumer.begin(1)
+    await settle()
+    consumer.release("a")
+    await client.ended()
+    assert consumer.log == ["a begins", "a ends", "disconnect 4000"]
+
+
+async def test_tasks_that_begin_eagerly(
+    serve: "Serve", default_layer: InMemoryChannelLayer, settle: Settle
+) -> None:
+    eager_task_factory = getattr(asyncio, "eager_task_factory", None)
+    if eager_task_factory is None:
+        pytest.skip("Python 3.12 has the first eager tasks")
+
+    class Closer(Keyed):
+        async def act(self, name: str) -> None:
+            if name == "quick":
+                await self.send(name)
+            elif name == "close":
+                await self.close(4000)
+                await super().act("rest")
+            else:
+                await super().act(name)
+
+    asyncio.get_running_loop().set_task_factory(eager_task_factory)
+    consumer = Closer()
+    client = await serve.open(consumer)
+    say(client, "quick", "a", "quick", "close")
+    assert await heard(client, 2) == ["quick", "quick"]
+    assert await consumer.begin(2) == ["a", "rest"]
+    await settle()
+    consumer.release("rest")
+    await client.ended()
+    assert consumer.log == [
+        *("a begins", "rest begins", "a is cancelled"),
+        *("rest ends", "disconnect 4000"),
+    ]
+
+
 async def test_the_server_cancels_even_a_call_that_ended_the_connection(
     serve: "Serve", default_layer: InMemoryChannelLayer, settle: Settle
 ) -> None:
@@ -515,27 +588,52 @@ async def test_the_server_cancels_even_a_call_that_ended_the_connection(
     assert consumer.log == ["a begins", "a is cancelled", "disconnect 4000"]
 
 
+class Stubborn(Pair):
+    """Its handlers go on, whoever cancels them."""
+
+    async def act(self, name: str) -> None:
+        self.log.append(f"{name} begins")
+        self.begun.put_nowait(name)
+        while not self.gate(name).done():
+            try:
+                await asyncio.wait([self.gate(name)])
+            except asyncio.CancelledError:
+                self.begun.put_nowait("cancelled")
+        self.log.append(f"{name} ends")
+
+
 async def test_a_task_that_swallows_its_cancellation_is_waited_for(
     serve: "Serve", default_layer: InMemoryChannelLayer, settle: Settle
 ) -> None:
-    class Stubborn(Pair):
-        async def act(self, name: str) -> None:
-            try:
-                await super().act(name)
-            except asyncio.CancelledError:
-                await super().act("rest")
-
     consumer = Stubborn()
     client = await serve.open(consumer)
     say(client, "a")
     await consumer.begin(1)
     client_leaves(client, consumer)
-    assert await consumer.begin(1) == ["rest"]
+    assert await consumer.begin(1) == ["cancelled"]
     await settle()
     assert not client.task.done()
-    consumer.release("rest")
+    consumer.release("a")
     await client.ended()
-    assert consumer.log[2:] == ["rest begins", "rest ends", "disconnect 1001"]
+    assert consumer.log == ["a begins", "a ends", "disconnect 1001"]
+
+
+async def test_it_is_waited_for_even_if_all_tasks_are_cancelled_again(
+    serve: "Serve", default_layer: InMemoryChannelLayer, settle: Settle
+) -> None:
+    consumer = Stubborn()
+    client = await serve.open(consumer)
+    say(client, "a")
+    await consumer.begin(1)
+    for _ in range(3):
+        # So asyncio.run() ends, and so do servers that lose their patience.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await consumer.begin(1)
+        await settle()
+    consumer.release("a")
+    await asyncio.wait([client.task])
+    assert consumer.log == ["a begins", "a ends", "disconnect 1006"]
 
 
 async def test_an_error_while_it_is_cancelled_is_told(

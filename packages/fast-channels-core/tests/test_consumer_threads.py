@@ -405,6 +405,20 @@ async def test_disconnect_comes_after_a_thread_that_cannot_be_broken_off(
     assert log == ["returned", "disconnect 1006"]
 
 
+async def test_a_call_is_waited_for_however_often_it_is_cancelled(
+    gate: Gate, settle: Callable[[], Awaitable[None]]
+) -> None:
+    call = asyncio.create_task(in_thread(Gate.pass_through)(gate))
+    await reached(gate.entered)
+    for _ in range(5):
+        call.cancel()
+        await settle()
+        assert not call.done()
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
 async def test_what_a_thread_raises_after_its_cancellation_is_told(
     serve: "Serve", default_layer: InMemoryChannelLayer, gate: Gate
 ) -> None:

@@ -244,6 +244,25 @@ async def test_who_leaves_by_itself_meanwhile_is_not_told(serve: "Serve", settle
     assert told == []
 
 
+async def test_concurrent_handlers_of_a_client_that_leaves_are_cancelled(
+    serve: "Serve", settle: Settle
+) -> None:
+    class Busy(AsyncWebsocketConsumer):
+        @concurrent
+        async def receive(
+            self, text_data: str | None = None, bytes_data: bytes | None = None
+        ) -> None:
+            await asyncio.Event().wait()
+
+    client = await serve.open(Busy)
+    client.text("first")
+    await settle()
+    draining_now = asyncio.create_task(drain())
+    await settle()
+    assert await client.leave() == []
+    assert (await draining_now).aborted == 0
+
+
 async def test_concurrent_handler_may_call_it(serve: "Serve") -> None:
     class Admin(AsyncWebsocketConsumer):
         @concurrent

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Final, NamedTuple, TypeVar, overload
+from typing import Any, Final, NamedTuple, TypeVar, cast, overload
 
 from fast_channels.consumer._connection import READ_AHEAD, Connection
 from fast_channels.types import Event
@@ -173,11 +173,7 @@ class Crew:
                 places.waiting += 1
                 queue.append(call)
                 return
-            self._change = self._connection.loop.create_future()
-            try:
-                await self._change
-            finally:
-                self._change = None
+            await self._changed()
 
     def _begin(self, places: _Places, key: Hashable, call: _Call) -> None:
         task = self._connection.loop.create_task(self._run(call), context=call.context)
@@ -185,7 +181,10 @@ class Crew:
         task.add_done_callback(functools.partial(self._ended, places, key))
 
     async def _run(self, call: _Call) -> None:
-        _running.set(asyncio.current_task())
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        # Of asyncio's eager tasks the first step runs before create_task() returns.
+        self._tasks.add(task)
+        _running.set(task)
         try:
             await call.work()
         except (Exception, asyncio.CancelledError) as error:
@@ -209,9 +208,9 @@ class Crew:
         self._wake()
 
     async def finish(self) -> None:
-        """Wait until no call runs, nor waits for its key."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        """Wait until no call runs, nor waits for its key, or until the connection has ended."""
+        while self._tasks and self._connection.ending is None:
+            await self._changed()
 
     def runs(self, task: asyncio.Task[object] | None) -> bool:
         """Whether the task is a call."""
@@ -235,6 +234,14 @@ class Crew:
         task = _running.get()
         if task in self._tasks:
             self._spared.add(task)
+
+    async def _changed(self) -> None:
+        """Wait for the end of a call or of the connection."""
+        self._change = self._connection.loop.create_future()
+        try:
+            await self._change
+        finally:
+            self._change = None
 
     def _wake(self) -> None:
         if self._change is not None and not self._change.done():

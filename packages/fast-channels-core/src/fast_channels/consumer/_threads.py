@@ -37,8 +37,7 @@ def in_thread(method: Callable[P, R]) -> Callable[P, "CoroutineType[Any, Any, R]
     The consumer waits for the method as for any handler, so the order is kept and two of one
     consumer never run at once (but see :func:`concurrent`); the event loop serves the others
     meanwhile. asgiref's ``async_to_sync`` runs coroutines in the connection's own loop, and
-    context variables are those of the caller, both ways. Nothing of a consumer may be awaited or
-    called otherwise from the thread.
+    context variables are those of the caller, both ways.
 
     Consumer classes do this by themselves for plain functions that override a coroutine method
     of the library, such as ``connect``, and for those that look like the handler of an event
