@@ -6,6 +6,7 @@ Where a public name has silently become `Any`, its mistakes pass and check.py sa
 from typing import assert_type
 
 from fast_channels.consumer import AsyncConsumer, AsyncHttpConsumer, NoSuchConsumer  # error
+from fast_channels.consumer import concurrent, in_thread
 from fast_channels.consumer.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
 from fast_channels.exceptions import ChannelFull
 from fast_channels.layers import (
@@ -21,6 +22,7 @@ from fast_channels.layers.redis import RedisPubsubChannelLayer  # error
 from fast_channels.middleware import OriginValidator
 from fast_channels.serializers import create_serializer
 from fast_channels.testing import ApplicationCommunicator, HttpCommunicator, WebsocketCommunicator
+from fast_channels.types import Event
 
 redis: int = RedisChannelLayer()  # error
 pubsub: int = RedisPubSubChannelLayer()  # error
@@ -47,6 +49,26 @@ class Chat(AsyncWebsocketConsumer):
 
     async def disconnect(self, code: str, /) -> None:  # error
         await self.base_send("websocket.close")  # error
+
+
+class SideBySide(AsyncWebsocketConsumer):
+    @in_thread
+    def connect(self, name: str) -> None:  # error
+        self.look_up(5)  # error
+
+    @in_thread
+    def look_up(self, topic: str) -> int:
+        return topic  # error
+
+    @concurrent(limit=4)
+    async def chat_message(self, event: Event) -> None:
+        await self.chat_message()  # error
+
+    @concurrent(limit="many")  # error
+    async def chat_note(self, event: Event) -> None: ...
+
+    @concurrent  # error
+    def chat_report(self, event: Event) -> None: ...
 
 
 class Json(AsyncJsonWebsocketConsumer):

@@ -6,6 +6,7 @@
 from collections.abc import Awaitable, MutableMapping
 from typing import Any, assert_type
 
+from asgiref.sync import async_to_sync
 from asgiref.typing import WebSocketConnectEvent
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -16,6 +17,8 @@ from fast_channels.consumer import (
     AsyncHttpConsumer,
     AsyncSSEConsumer,
     AsyncWebsocketConsumer,
+    concurrent,
+    in_thread,
 )
 from fast_channels.consumer.base import ConsumerApplication
 from fast_channels.consumer.http import AsyncHttpConsumer as SameHttpConsumer
@@ -85,6 +88,44 @@ class Echo(AsyncWebsocketConsumer):
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         await self.send(text_data=text_data, bytes_data=bytes_data, close=4000)
         raise StopConsumer
+
+
+def by_size(text_data: str | None = None, bytes_data: bytes | None = None) -> int:
+    return len(text_data or bytes_data or "")
+
+
+class SideBySide(AsyncJsonWebsocketConsumer):
+    @in_thread
+    def connect(self) -> None:
+        async_to_sync(self.accept)()
+
+    @concurrent(limit=4, key=lambda content: content["room"])
+    async def receive_json(self, content: Any, /) -> None:
+        await self.send_json(content)
+
+    @concurrent
+    async def chat_message(self, event: Event) -> None:
+        await self.receive_json(event["data"])
+        assert_type(await self.look_up("cats"), int)
+
+    @concurrent
+    @in_thread
+    def chat_report(self, event: Event) -> None:
+        async_to_sync(self.receive_json)(event["data"])
+
+    @in_thread
+    def look_up(self, topic: str) -> int:
+        return len(topic)
+
+
+class Frames(AsyncWebsocketConsumer):
+    @concurrent(limit=2, key=by_size)
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await self.send(text_data=text_data, bytes_data=bytes_data)
+
+    @in_thread
+    def disconnect(self, code: int, /) -> None:
+        print(code)
 
 
 class Health(AsyncHttpConsumer):
