@@ -175,6 +175,33 @@ async def test_on_drain_may_close_in_its_own_way(serve: "Serve") -> None:
     assert (close["code"], close["reason"]) == (4001, "moving house")
 
 
+async def test_what_waits_to_be_sent_still_goes_out(serve: "Serve", settle: Settle) -> None:
+    read = asyncio.Event()
+
+    class Talker(AsyncWebsocketConsumer):
+        outbox = Outbox()
+
+        async def on_drain(self, retry_after: float, /) -> None:
+            for number in range(3):
+                await self.send(str(number))
+
+    async def send(event: Any) -> None:
+        if event["type"] == "websocket.send":
+            await read.wait()
+        await client.sent(event)
+
+    client = serve(Talker, send=send)
+    await client.open()
+    draining_now = asyncio.create_task(drain())
+    await settle()
+    assert not draining_now.done()
+    read.set()
+    *sent, close = await client.ended()
+    assert [event["text"] for event in sent] == ["0", "1", "2"]
+    assert close["code"] == 1012
+    assert (await draining_now).aborted == 0
+
+
 async def test_on_drain_that_fails_is_logged(
     serve: "Serve", caplog: pytest.LogCaptureFixture
 ) -> None:

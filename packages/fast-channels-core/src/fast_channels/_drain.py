@@ -68,7 +68,7 @@ class Drain:
         self._met = len(live.connections)
         self._callers: set[Connection] = set()
         self._empty = asyncio.Event()
-        live.gate = self
+        live.close(self)
         # Its owner is the loop: whoever asked for it may be cancelled, and others may join.
         self.task: asyncio.Task[DrainReport] = self._loop.create_task(self._run())
 
@@ -87,7 +87,7 @@ class Drain:
         connection.drain(self.retry_after())
 
     def left(self) -> None:
-        if not self._open():
+        if len(self._live.connections) <= len(self._callers) and not self._open():
             self._empty.set()
 
     def retry_after(self) -> float:

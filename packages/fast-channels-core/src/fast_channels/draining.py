@@ -53,7 +53,12 @@ from typing import Final
 from fast_channels._drain import GRACE, Drain, DrainOptions, DrainReport, close_layers
 from fast_channels._held_signals import HeldSignals
 from fast_channels._refusal import refuse
-from fast_channels.consumer._live import LiveConnections, any_gate_is_closed, live_connections
+from fast_channels.consumer._live import (
+    LiveConnections,
+    any_gate_is_closed,
+    closed_gate,
+    live_connections,
+)
 from fast_channels.middleware.base import BaseMiddleware
 from fast_channels.types import ASGIApp, Receive, Scope, Send
 
@@ -160,7 +165,7 @@ class DrainMiddleware(BaseMiddleware):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gate = live_connections().gate
+        gate = closed_gate()
         if gate is None or scope["type"] not in ("http", "websocket"):
             await super().__call__(scope, receive, send)
         else:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
@@ -30,12 +30,20 @@ class LiveConnections:
 
     __slots__ = ("__weakref__", "connections", "gate", "on_arrival")
 
+    closed_once: ClassVar[bool] = False
+    """Whether there ever was a gate in this process. Until then nobody has to look for one."""
+
     def __init__(self) -> None:
         self.connections: dict[Connection, None] = {}
         self.gate: Gate | None = None
-        """Set once no new connections are taken."""
+        """There once no new connections are taken; see :meth:`close`."""
         self.on_arrival: Callable[[], None] | None = None
         """Called when a connection begins."""
+
+    def close(self, gate: Gate) -> None:
+        """Take no new connections."""
+        self.gate = gate
+        LiveConnections.closed_once = True
 
     def add(self, connection: "Connection") -> None:
         self.connections[connection] = None
@@ -54,14 +62,20 @@ _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, LiveConnections] = WeakKe
 _lock = threading.Lock()
 
 
-def live_connections() -> LiveConnections:
-    """Those of the running loop."""
-    loop = asyncio.get_running_loop()
+def live_connections(loop: asyncio.AbstractEventLoop | None = None) -> LiveConnections:
+    """Those of the running loop; ``loop``, if the caller knows it."""
+    if loop is None:
+        loop = asyncio.get_running_loop()
     live = _by_loop.get(loop)
     if live is None:
         with _lock:
             live = _by_loop[loop] = LiveConnections()
     return live
+
+
+def closed_gate() -> Gate | None:
+    """That of the running loop."""
+    return live_connections().gate if LiveConnections.closed_once else None
 
 
 def any_gate_is_closed() -> bool:

@@ -11,7 +11,7 @@ from fast_channels._refusal import refuse
 from fast_channels.consumer._close_frame import SERVICE_RESTART
 from fast_channels.consumer._connection import Connection
 from fast_channels.consumer._handlers import EventTable, is_of_the_library
-from fast_channels.consumer._live import live_connections, retry_reason
+from fast_channels.consumer._live import closed_gate, live_connections, retry_reason
 from fast_channels.consumer._protocol import Protocol
 from fast_channels.consumer._reports import logger
 from fast_channels.consumer._threads import adopt_plain_handlers
@@ -107,7 +107,7 @@ class AsyncConsumer:
         self._connection = connection = Connection(
             self, self._make_protocol(), self._find_layer(), self._events
         )
-        live, limits = live_connections(), self.limits
+        live, limits = live_connections(connection.loop), self.limits
         live.add(connection)
         try:
             if limits is None:
@@ -255,7 +255,7 @@ class ConsumerApplication:
             scope, receive, send = connection.scope, connection.receive, _server_send(connection)
         elif receive is None or send is None:
             raise TypeError(f"{self!r} takes a scope, receive and send, or an object with these")
-        gate = live_connections().gate
+        gate = closed_gate()
         if gate is None or scope["type"] not in ("http", "websocket"):
             await self.consumer_class(**self.consumer_initkwargs)(scope, receive, send)
         else:
