@@ -14,6 +14,7 @@ from fast_channels import _drain
 from fast_channels.consumer import (
     AsyncHttpConsumer,
     AsyncWebsocketConsumer,
+    Outbox,
     _connection,
     concurrent,
     in_thread,
