@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ending_rows import ENDINGS, Ending, Outcome
+from ending_stage import ENDINGS, Ending, Outcome
 from serving import COMMANDS
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "endings.md"

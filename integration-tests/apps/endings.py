@@ -19,6 +19,7 @@ from fast_channels.consumer import AsyncWebsocketConsumer, Outbox
 from fast_channels.draining import drain
 from fast_channels.layers import BrokerChannelLayer, InMemoryChannelLayer, get_channel_layer
 from fast_channels.layers._local import LocalTable
+from fast_channels.limits import Limits
 from fast_channels.statistics import statistics
 from fast_channels.types import ASGIApp, Event, Receive, Scope, Send
 
@@ -187,6 +188,10 @@ class Bounded(Ending):
     outbox = Outbox(max_bytes=1_000_000)
 
 
+class Limited(Ending):
+    limits = Limits(frame_bytes=100)
+
+
 class Watched(Ending):
     heartbeat_interval = 0.1
     heartbeat_timeout = 0.5
@@ -215,6 +220,8 @@ def watched(consumer: type[Ending]) -> Application:
             if event["type"] == "websocket.disconnect":
                 end_is_known(client)
                 report("left", id=client)
+            elif consumer.limits is not None and event.get("text"):
+                known[client] = time.perf_counter()  # if this is the frame that is too long
             return event
 
         async def watched_send(event: MutableMapping[str, Any]) -> None:
@@ -222,6 +229,7 @@ def watched(consumer: type[Ending]) -> Application:
                 known[client] = time.perf_counter() + consumer.heartbeat_timeout
             await send(event)
 
+        report("opened", id=client)
         try:
             await application(scope, watched_receive, watched_send)
         finally:
@@ -274,6 +282,7 @@ routes: Mapping[tuple[str, str], ASGIApp] = {
     ("websocket", "/impatient"): watched(Impatient),
     ("websocket", "/floodable"): watched(Floodable),
     ("websocket", "/bounded"): watched(Bounded),
+    ("websocket", "/limited"): watched(Limited),
     ("websocket", "/heartbeat"): watched(Watched),
     ("websocket", "/cancelled"): cancelled,
     ("http", "/control"): control,
