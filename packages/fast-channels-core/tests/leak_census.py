@@ -53,8 +53,14 @@ def objects() -> Counter[str]:
             continue  # The event loop keeps it until its time comes.
         if getattr(each, "cr_running", False):
             continue  # Whoever takes the census.
+        if isinstance(each, types.TracebackType) and _is_idle_thread(each):
+            continue  # As many as there are threads, whatever they have done.
         counted[type(each).__qualname__] += 1
     return counted
+
+
+def _is_idle_thread(traceback: types.TracebackType) -> bool:
+    return bool(traceback.tb_frame.f_globals.get("__name__") == "concurrent.futures.thread")
 
 
 def tables(*roots: object) -> Counter[str]:

@@ -413,13 +413,15 @@ class Matrix:
         cases: Sequence[Case] = CASES,
         at_once: int = AT_ONCE,
         patience: float = DEADLINE,
+        eager: bool = False,
     ) -> None:
         """``roots``: the layer, and what else has tables. ``patience``: seconds within which a
-        thread or a broker has to forget, too."""
+        thread or a broker has to forget, too. ``eager``: see :func:`watched_tasks`."""
         self._cases = cases
         self._roots = (*roots, *cases)
         self._at_once = at_once
         self._patience = patience
+        self._eager = eager
         self._before: Counter[str] = Counter()
 
     @property
@@ -465,7 +467,7 @@ class Matrix:
     async def _visit(self, row: Row, case: Case, cuts: Sequence[Cut | None]) -> list[Visit]:
         """One connection for each, all at once."""
         visits = [Visit(case, cut) for cut in cuts]
-        with log_lines() as lines, watched_tasks():
+        with log_lines() as lines, watched_tasks(eager=self._eager):
             running = {asyncio.create_task(visit.run()): visit for visit in visits}
             _, hanging = await asyncio.wait(running, timeout=DEADLINE)
             for task in hanging:

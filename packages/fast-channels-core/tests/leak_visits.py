@@ -155,8 +155,13 @@ class Visit:
 
     # What is counted.
 
+    @property
+    def is_served(self) -> bool:
+        """Whether the server has a task for it: all others are the connection's own."""
+        return self._server_task is not None
+
     def started(self, task: asyncio.Task[Any]) -> None:
-        if self._server_task is not None:
+        if self.is_served:
             self._tasks.add(task)
 
     def awaited(self, waited_for: Any) -> None:
@@ -199,8 +204,9 @@ class _Watched(Coroutine[Any, Any, Any]):
 
 
 @contextmanager
-def watched_tasks() -> Generator[None]:
-    """Let visits know of their tasks and awaits."""
+def watched_tasks(*, eager: bool = False) -> Generator[None]:
+    """Let visits know of their tasks and awaits. ``eager``: what their connections start takes
+    its first step at once, as with asyncio.eager_task_factory of Python 3.12."""
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()
 
@@ -215,6 +221,8 @@ def watched_tasks() -> Generator[None]:
         found = context.get(_visit)
         if found is None or (visit := found()) is None:
             return asyncio.Task(coroutine, loop=loop, context=context, **options)
+        if eager and visit.is_served:
+            options["eager_start"] = True
         task = asyncio.Task(_Watched(coroutine, visit), loop=loop, context=context, **options)
         visit.started(task)
         return task

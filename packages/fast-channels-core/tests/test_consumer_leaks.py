@@ -5,6 +5,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -98,6 +99,12 @@ async def check(matrix: Matrix, layer: BaseChannelLayer) -> None:
 async def test_nothing_is_left_on_the_in_memory_layer(at_once: int) -> None:
     layer = InMemoryChannelLayer(capacity=CAPACITY)
     await check(Matrix(layer, at_once=at_once), layer)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has no eager tasks")
+async def test_nothing_is_left_of_eager_tasks() -> None:
+    layer = InMemoryChannelLayer(capacity=CAPACITY)
+    await check(Matrix(layer, at_once=1, eager=True), layer)
 
 
 async def test_nothing_is_left_on_a_layer_that_has_to_be_asked() -> None:
