@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import cycles, drain, end_to_end, fanout, memory, redis_layers, slow
+from benchmarks import abuse, cycles, drain, end_to_end, fanout, memory, redis_layers, slow
 from benchmarks.report import Report, processor
 from benchmarks.sides import Cores, Side
 
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[Side, Side, Cores], Report]] = {
     "memory": memory.run,
     "cycles": cycles.run,
     "slow": slow.run,
+    "abuse": abuse.run,
     "drain": drain.run,
     "redis": redis_layers.run,
 }

@@ -62,5 +62,48 @@ class SteadyRoom:
                 self._by_descriptor[descriptor].read()
 
 
+class SteadyEchoes:
+    """Clients of an application that answers each of their frames, one after the other."""
+
+    def __init__(self, port: int, path: str, clients: int) -> None:
+        self._sent_at = [list[float]() for _ in range(clients)]
+        self._clients = [_TimedMember(port, path, sent_at) for sent_at in self._sent_at]
+        self._by_descriptor = {each.connection.fileno(): each for each in self._clients}
+        self._poll = select.poll()
+        for descriptor in self._by_descriptor:
+            self._poll.register(descriptor, select.POLLIN)
+
+    def latencies(self, frames: int, interval: float) -> list[float]:
+        """Let each client send so many frames, one every ``interval`` seconds; the seconds until
+        each answer."""
+        for client in self._clients:
+            client.latencies.clear()
+        start, pause = time.perf_counter(), interval / len(self._clients)
+        for number in range(frames * len(self._clients)):
+            self._read_until(start + number * pause)
+            self._send(number % len(self._clients))
+        while any(
+            client.received < len(sent_at)
+            for client, sent_at in zip(self._clients, self._sent_at, strict=True)
+        ):
+            self._read_until(time.perf_counter() + pause)
+        return [latency for client in self._clients for latency in client.latencies]
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.connection.close()
+
+    def _send(self, index: int) -> None:
+        sent_at = self._sent_at[index]
+        text = json.dumps({"number": len(sent_at), "padding": "x" * 130}).encode()
+        sent_at.append(time.perf_counter())
+        self._clients[index].connection.sendall(text_frame(text))
+
+    def _read_until(self, moment: float) -> None:
+        while (left := moment - time.perf_counter()) > 0:
+            for descriptor, _ in self._poll.poll(left * 1000):
+                self._by_descriptor[descriptor].read()
+
+
 def percentile(latencies: Sequence[float], percent: int) -> float:
     return statistics.quantiles(latencies, n=100, method="inclusive")[percent - 1]

@@ -148,7 +148,10 @@ async def test_the_application_hears_of_the_end_while_the_server_waits_for_the_c
 
 
 @wrappings
-async def test_cancelled_while_the_close_frame_is_on_its_way(serve: "Serve", wrap: Wrap) -> None:
+async def test_cancelled_while_the_close_frame_is_on_its_way(
+    serve: "Serve", monkeypatch: pytest.MonkeyPatch, wrap: Wrap
+) -> None:
+    monkeypatch.setattr("fast_channels._guard.CLOSE_TIMEOUT", 1000)
     closing = asyncio.Event()
 
     async def send(event: Any) -> None:
@@ -221,9 +224,12 @@ async def test_an_application_that_goes_on_asking_gets_the_same_end(serve: "Serv
     async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
+        turns: list[str] = []
+        asyncio.get_running_loop().call_soon(turns.append, "somebody else's")
         ends = [await receive() for _ in range(3)]
         assert [end["code"] for end in ends] == [1009] * 3
         assert len(set(map(id, ends))) == 3
+        assert turns
 
     client = await serve.open(LimitsMiddleware(stubborn, limits=Limits(frame_bytes=1)))
     client.text("too large", "never given to it")

@@ -172,7 +172,7 @@ class User:
         (None, ("address", "::1")),
         (User(pk=7, username="ada"), ("user", 7)),
         (User(pk=7, is_authenticated=True), ("user", 7)),
-        (User(pk=None, is_authenticated=False), ("address", "::1")),
+        (User(pk=7, is_authenticated=False), ("address", "::1")),
         (User(id="x"), ("user", "x")),
         (User(username="ada"), ("user", "ada")),
         (User(), ("address", "::1")),

@@ -66,7 +66,9 @@ class Limits:
     on_excess: OnExcess = "close"
     """What happens to a frame over the rate.
 
-    ``"close"``: the connection is closed with 1008.
+    ``"close"``: the connection is closed with 1008. Against a flood this helps least: some servers
+    read on until the client has answered their close frame (uvicorn for up to 10 s, except with
+    ``--ws websockets``), and it may come back at once.
 
     ``"delay"``: the frame waits for its turn, and nothing more is received until then, so that TCP
     slows the client down. None is lost. That the client has left is seen after the frames before.
