@@ -172,6 +172,39 @@ async def test_waiting_tasks_take_turns(slow: Slow) -> None:
     await asyncio.gather(*senders, return_exceptions=True)
 
 
+async def test_nobody_overtakes_who_waits(slow: Slow) -> None:
+    await slow.open(Talker(Outbox(max_messages=1, overflow="wait")))
+    await slow.say("a")
+    senders = [asyncio.create_task(slow.consumer.send(text)) for text in "bcd"]
+    await slow.settle()
+
+    async def hurry() -> None:
+        # Its turn comes when the writer has made room and who waited for it has not run.
+        await slow.gate.wait()
+        await slow.consumer.send("late")
+
+    late = asyncio.create_task(hurry())
+    await slow.settle()
+    assert await slow.read(5) == ["a", "b", "c", "d", "late"]
+    await asyncio.gather(*senders, late)
+
+
+async def test_a_place_that_is_not_taken_is_the_next_ones(slow: Slow) -> None:
+    await slow.open(Talker(Outbox(max_messages=1, overflow="wait")))
+    await slow.say("a")
+    senders = [asyncio.create_task(slow.consumer.send(text)) for text in "bcd"]
+    await slow.settle()
+
+    async def cancel() -> None:
+        await slow.gate.wait()
+        senders[1].cancel()
+
+    canceller = asyncio.create_task(cancel())
+    await slow.settle()
+    assert await slow.read(3) == ["a", "b", "d"]
+    await asyncio.gather(*senders, canceller, return_exceptions=True)
+
+
 # What is dropped.
 
 
@@ -246,6 +279,22 @@ async def test_a_frame_above_the_budget_goes_alone(slow: Slow, counted: Counted)
     assert await slow.read(2) == ["on its way", "x" * 100]
 
 
+async def test_a_frame_that_takes_a_place_counts_by_its_own_size(
+    slow: Slow, counted: Counted
+) -> None:
+    await slow.open(Talker(Outbox(max_bytes=10, overflow="latest_per_key")))
+    await slow.say("on its way")
+    await slow.say("123", key="a")
+    await slow.say("456", key="b")
+    await slow.say("12345678", key="b")
+    # Both are too much now, and the oldest has to go.
+    assert counted() == {"outbox.replaced": 1, "outbox.full": 1}
+    await slow.say("1", key="b")
+    await slow.say("789", key="c")
+    assert counted() == {"outbox.replaced": 2, "outbox.full": 1}
+    assert await slow.read(3) == ["on its way", "1", "789"]
+
+
 # The end.
 
 
@@ -318,7 +367,9 @@ async def test_the_server_says_that_the_client_is_gone(slow: Slow, counted: Coun
     await slow.say(*"abc")
     slow.gate.set()
     await slow.settle()
+    assert counted()["send.after_close"] == 1
     await slow.say("d")
+    assert counted()["send.after_close"] == 2
     assert slow.consumer.errors == []
     assert await slow.client.leave(1006) == []
     assert slow.consumer.ends == [1006]

@@ -113,6 +113,20 @@ async def test_no_frame_of_a_group_gets_to_a_rejected_client(
     assert sent == ["websocket.accept", "websocket.close"]
 
 
+async def test_a_client_that_has_gone_is_told_nothing_more(serve: "Serve", scene: "Scene") -> None:
+    sent: list[str] = []
+
+    async def send(event: Any) -> None:
+        sent.append(event["type"])
+        raise ConnectionResetError
+
+    client = serve(scene.app(connect=rejecting()), send=send)
+    client.give({"type": "websocket.connect"})
+    await client.ended()
+    assert sent == ["websocket.accept"]
+    scene.check(4403)
+
+
 async def test_the_first_answer_counts(serve: "Serve", scene: "Scene") -> None:
     async def connect(consumer: "Actor") -> None:
         await consumer.close(4001)

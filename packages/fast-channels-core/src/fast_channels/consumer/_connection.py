@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from fast_channels.consumer._channel import ConnectionChannel
 from fast_channels.consumer._close_frame import ABNORMAL, INTERNAL_ERROR, NO_CODE, TRY_AGAIN_LATER
+from fast_channels.consumer._goodbye import Goodbye
 from fast_channels.consumer._handlers import EventTable
 from fast_channels.consumer._protocol import Ending, Protocol
 from fast_channels.consumer._reports import Reports, logger
@@ -42,16 +43,11 @@ READ_AHEAD: Final = 32
 ABORT_TIMEOUT: Final = 1.0
 """The ``close_timeout`` of a connection that has to end now."""
 
-_INSISTENCE: Final = 0.1
-"""Seconds between attempts to cancel a goodbye. uvicorn's `websockets` keeps the first one to
-itself and goes on waiting for the client, for ten seconds."""
-
 
 class Connection(Reports):
     """Runs one consumer for one scope, from the first event to the released channel."""
 
     __slots__ = (
-        "_giving_up",
         "_goodbye",
         "_interruptible",
         "_protocol",
@@ -91,8 +87,7 @@ class Connection(Reports):
         self._reading = False
         self._stopped = False
         self._started: Started | None = None
-        self._goodbye: asyncio.Task[None] | None = None
-        self._giving_up: asyncio.TimerHandle | None = None
+        self._goodbye: Goodbye | None = None
         ahead = READ_AHEAD if consumer.cancel_on_disconnect else 1
         self.channel = ConnectionChannel(self, layer, consumer.overflow, ahead)
 
@@ -278,7 +273,8 @@ class Connection(Reports):
 
     def abort(self, code: int, reason: str) -> None:
         """End now, whatever runs, and whatever the client makes of it."""
-        self._give_up_goodbye()
+        if self._goodbye is not None:
+            self._goodbye.give_up()
         self._consumer.close_timeout = min(self._consumer.close_timeout, ABORT_TIMEOUT)
         self.end(code, reason, flush=False)
         if self._interruptible:
@@ -327,35 +323,15 @@ class Connection(Reports):
         self.end(TRY_AGAIN_LATER, "too slow for its messages", flush=False)
 
     def _start_goodbye(self) -> None:
-        """Tell the client of the end, in a task of its own.
-
-        Some servers wait for the client's answer, for many seconds if it is silent, and a handler
-        or the disconnect hook should not.
-        """
         if self._goodbye is None and self._protocol.has_goodbye():
             # A copy: an eager task begins while the handler that ends the connection is in it.
-            context = self.context.copy()
-            self._goodbye = self.loop.create_task(self._say_goodbye(), context=context)
-            self._goodbye.add_done_callback(self._stop_giving_up)
-            self._give_up_after(self._consumer.close_timeout)
-
-    def _give_up_after(self, seconds: float) -> None:
-        self._giving_up = self.loop.call_later(seconds, self._give_up_goodbye)
-
-    def _give_up_goodbye(self) -> None:
-        if self._goodbye is not None and not self._goodbye.done():
-            self._stop_giving_up()
-            self._goodbye.cancel()
-            self._give_up_after(_INSISTENCE)
-
-    def _stop_giving_up(self, _goodbye: asyncio.Task[None] | None = None) -> None:
-        if self._giving_up is not None:
-            self._giving_up.cancel()
+            context, timeout = self.context.copy(), self._consumer.close_timeout
+            self._goodbye = Goodbye(self._say_goodbye(), self.loop, context, timeout)
 
     async def goodbye_begun(self) -> None:
-        """Let the goodbye take its first step, which is all of it on most servers."""
-        if self._goodbye is not None and not self._goodbye.done():
-            await asyncio.sleep(0)
+        """Return when the client is being told of the end."""
+        if self._goodbye is not None:
+            await self._goodbye.begun()
 
     async def _say_goodbye(self) -> None:
         try:
@@ -376,7 +352,7 @@ class Connection(Reports):
             await self._disconnect()
         finally:
             if self._goodbye is not None:
-                await asyncio.wait([self._goodbye])
+                await self._goodbye.ended()
             await self._protocol.stop()
 
     async def _disconnect(self) -> None:

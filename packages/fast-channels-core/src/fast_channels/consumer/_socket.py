@@ -119,7 +119,6 @@ class Socket(Protocol):
         if self.state is State.CLOSED:
             return
         self.state = State.CLOSING
-        self.connection.refuse_frames()
         if self._outbox is not None:
             self._outbox.close(flush=flush)
 
