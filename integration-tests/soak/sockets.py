@@ -29,31 +29,39 @@ def measure(server_name: str, connections: int) -> dict[str, Any]:
     ):
         for _ in range(_WARM_UP):
             asyncio.run(_wave(server))
-        before = _found(server)
+            _found(server, {})
+        before = after = _found(server, {})
         for _ in range(connections // WAVE):
             asyncio.run(_wave(server))
-        after = _found(server)
-    left = Counter[str](after["counts"])
-    left.subtract(before["counts"])
-    left["open files"] = after["files"] - before["files"]
+            # Waves that overlap would need more memory than those of the warm-up.
+            after = _found(server, before)
     return {
         "endings": after["connects"] - before["connects"],
         "missed": after["connects"] - after["disconnects"],
-        "left": +left,
+        "left": _left(before, after),
         "logged": before["logged"] + after["logged"],
         "growth": after["memory"] - before["memory"],
     }
 
 
-def _found(server: Server) -> dict[str, Any]:
-    """What the server says, once all have ended: nothing tells when that is."""
+def _found(server: Server, before: dict[str, Any]) -> dict[str, Any]:
+    """What the server says, once all have ended and are released: nothing tells when that is."""
     deadline = time.monotonic() + _DEADLINE
+    logged: list[str] = []
     while True:
         _, body = server.request("GET", "/control")
         found: dict[str, Any] = json.loads(body)
-        if found["connects"] == found["disconnects"] or time.monotonic() > deadline:
-            return found
+        logged += found["logged"]
+        is_over = not found["counts"].get("Connection") and not (before and _left(before, found))
+        if is_over or time.monotonic() > deadline:
+            return {**found, "logged": logged}
         time.sleep(0.1)
+
+
+def _left(before: dict[str, Any], after: dict[str, Any]) -> Counter[str]:
+    left = Counter[str](after["counts"] | {"open files": after["files"]})
+    left.subtract(before["counts"] | {"open files": before["files"]})
+    return +left
 
 
 async def _wave(server: Server) -> None:

@@ -383,6 +383,12 @@ CASES: Final = [
     ),
 ]
 
+STAYING: Final = [
+    Case("stays", kind, (*_CALL, "event", "closed"), logs=_OUTBOX)
+    for kind in (Guest, WaitsForRoom, IsWatched, IsBrokenOff)
+]
+"""Clients that stay until they are told to go."""
+
 
 @dataclass
 class Row:
@@ -483,10 +489,10 @@ class Matrix:
     def _left(self) -> Counter[str]:
         now = census(*self._roots)
         # Those before left none of these either.
-        return +(now - self._before | Counter({name: now[name] for name in _MUST_BE_EMPTY}))
+        return +(now - self._before | Counter({name: now[name] for name in MUST_BE_EMPTY}))
 
 
-_MUST_BE_EMPTY: Final = (
+MUST_BE_EMPTY: Final = (
     *("Visit", "Connection", "LocalTable.channels", "LocalTable.groups"),
     *("Subscriptions._confirmed", "Broker.groups"),
 )

@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
-from leak_census import only_what_is_new
-from leak_matrix import AT_ONCE, CAPACITY, CASES, Guest, IsTooSlow, Matrix
+from leak_census import census, only_what_is_new
+from leak_matrix import AT_ONCE, CAPACITY, CASES, MUST_BE_EMPTY, STAYING, Guest, IsTooSlow, Matrix
 from leak_visits import Case, Cut, Visit, watched_tasks
 from tcp_broker import Broker, MakeLayer
 
+from fast_channels.draining import drain
 from fast_channels.layers import (
     BaseChannelLayer,
     InMemoryChannelLayer,
@@ -137,6 +138,26 @@ async def test_cancelled_while_the_layer_connects(
         if not visit.cancelled:
             break
         visit = Visit(CASES[0], Cut(visit.awaits + 1, late))
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_nothing_is_left_of_a_drain(watched: None, late: bool) -> None:
+    """It meets connections at any point, and some of them are cancelled at any other."""
+    with as_default(layer := InMemoryChannelLayer(capacity=CAPACITY)):
+        cuts = [None, *(Cut(at, late) for at in range(1, 40))]
+        visits = [Visit(case, cut) for case in STAYING for cut in cuts]
+        running = [asyncio.create_task(visit.run()) for visit in visits]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        report = await drain(timeout=1, jitter=0)
+        await asyncio.wait(running)
+    assert report.stuck == 0
+    assert [visit.problems for visit in visits if visit.problems] == []
+    assert sum(visit.begun for visit in visits) >= 40
+    visits.clear()
+    running.clear()
+    left = census(layer)
+    assert {name: left[name] for name in MUST_BE_EMPTY if left[name]} == {}
 
 
 # Whether all this finds anything.
