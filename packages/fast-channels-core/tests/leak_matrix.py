@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -420,14 +420,17 @@ class Matrix:
         at_once: int = AT_ONCE,
         patience: float = DEADLINE,
         eager: bool = False,
+        memories: Collection[str] = (),
     ) -> None:
         """``roots``: the layer, and what else has tables. ``patience``: seconds within which a
-        thread or a broker has to forget, too. ``eager``: see :func:`watched_tasks`."""
+        thread or a broker has to forget, too. ``eager``: see :func:`watched_tasks`.
+        ``memories``: tables that keep the latest of something for ever."""
         self._cases = cases
         self._roots = (*roots, *cases)
         self._at_once = at_once
         self._patience = patience
         self._eager = eager
+        self._memories = frozenset(memories)
         self._before: Counter[str] = Counter()
 
     @property
@@ -488,6 +491,8 @@ class Matrix:
 
     def _left(self) -> Counter[str]:
         now = census(*self._roots)
+        for name in self._memories:
+            del now[name]
         # Those before left none of these either.
         return +(now - self._before | Counter({name: now[name] for name in MUST_BE_EMPTY}))
 
