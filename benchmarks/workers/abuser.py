@@ -1,7 +1,7 @@
 """A client that sends as fast as the server takes it, until standard input closes.
 
-Says the port that it goes to, and then when it has flooded it for a while. It reads what comes; where it is closed it stops, as any
-client library does, and comes back.
+Says the port that it goes to, and then when it has flooded it for a while. It reads what comes;
+where it is closed it stops, as any client library does, and comes back.
 """
 
 import argparse
