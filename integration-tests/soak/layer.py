@@ -10,8 +10,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from leak_cases import CAPACITY
 from leak_census import only_what_is_new
-from leak_matrix import CAPACITY, Matrix, Row
+from leak_matrix import Matrix, Row
 from tcp_broker import Broker, TcpLayer
 
 from fast_channels.layers import BaseChannelLayer, InMemoryChannelLayer, register_channel_layer

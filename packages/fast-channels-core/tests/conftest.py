@@ -22,7 +22,7 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 # pytest imports tests by path and keeps their folder out of sys.path.
-for _name in ("tcp_broker", "leak_census", "leak_visits", "leak_matrix"):
+for _name in ("tcp_broker", "leak_census", "leak_visits", "leak_cases", "leak_matrix"):
     _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(f"{_name}.py"))
     assert _spec is not None
     assert _spec.loader is not None

@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
+from leak_cases import AT_ONCE, CAPACITY, CASES, STAYING, Guest, IsTooSlow
 from leak_census import census, only_what_is_new
-from leak_matrix import AT_ONCE, CAPACITY, CASES, MUST_BE_EMPTY, STAYING, Guest, IsTooSlow, Matrix
+from leak_matrix import MUST_BE_EMPTY, Matrix
 from leak_visits import Case, Cut, Visit, watched_tasks
 from tcp_broker import Broker, MakeLayer
 
