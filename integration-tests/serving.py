@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -222,6 +222,22 @@ def running(name: str, app: str, folder: Path, *options: str, ready: str = "/con
     port = free_port()
     command = [*COMMANDS[name].format(port=port).split(), *options, app]
     return Server(command, port, folder, ready=ready)
+
+
+@contextmanager
+def running_quietly(name: str, app: str, folder: Path, *options: str) -> Generator[Server]:
+    """The same, and it has nothing to complain of, not even in the end."""
+    with running(name, app, folder, *options) as server:
+        yield server
+        server.stop()
+        assert server.new_output() == ""
+
+
+def with_nothing_to_say(shared: Server) -> Iterator[Server]:
+    """Between tests: neither the server nor the library has complained of anything."""
+    yield shared
+    shared.control()  # its answer comes after what the end of a connection left to be done
+    assert (shared.new_output(), shared.reports.new_logs()) == ("", [])
 
 
 def one_disconnect(server: Server, client: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from clients import RawClient, closed_with, heard, open_websocket, say
-from serving import Report, Server, running
+from serving import Report, Server, running_quietly, with_nothing_to_say
 
 APP = "concurrent_handlers:application"
 
@@ -14,18 +14,15 @@ APP = "concurrent_handlers:application"
 def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    with running(request.param, APP, tmp_path_factory.mktemp(request.param)) as server:
+    name: str = request.param
+    with running_quietly(name, APP, tmp_path_factory.mktemp(name)) as server:
         yield server
-        server.stop()
-        assert server.new_output() == ""
 
 
 @pytest.fixture
 def server(shared: Server) -> Iterator[Server]:
     """A server that has nothing to complain of, nor has the library."""
-    yield shared
-    shared.control()  # its answer comes after what the end of a connection left to be done
-    assert (shared.new_output(), shared.reports.new_logs()) == ("", [])
+    yield from with_nothing_to_say(shared)
 
 
 marks = itertools.count()

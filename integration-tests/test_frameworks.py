@@ -12,7 +12,14 @@ import pytest
 from clients import RawClient, closed_with, heard, open_websocket, refusal, say
 from fastapi import FastAPI, WebSocketDisconnect
 from fastapi.testclient import TestClient
-from serving import Server, one_disconnect, one_logged_error, open_stream, running
+from serving import (
+    Server,
+    one_disconnect,
+    one_logged_error,
+    open_stream,
+    running_quietly,
+    with_nothing_to_say,
+)
 
 from fast_channels.consumer import AsyncJsonWebsocketConsumer
 from fast_channels.exceptions import ChannelClosed
@@ -40,17 +47,13 @@ def framework(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def shared(framework: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     name, app = APPS[framework]
-    with running(name, app, tmp_path_factory.mktemp(framework)) as server:
+    with running_quietly(name, app, tmp_path_factory.mktemp(framework)) as server:
         yield server
-        server.stop()
-        assert server.new_output() == ""
 
 
 @pytest.fixture
 def server(shared: Server) -> Iterator[Server]:
-    yield shared
-    shared.control()
-    assert (shared.new_output(), shared.reports.new_logs()) == ("", [])
+    yield from with_nothing_to_say(shared)
 
 
 def chat(server: Server, path: str) -> None:

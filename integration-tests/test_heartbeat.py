@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from clients import RawClient
-from serving import COMMANDS, Server, one_disconnect, running
+from serving import COMMANDS, Server, one_disconnect, running_quietly, with_nothing_to_say
 from websockets.frames import Close, Frame, Opcode
 
 APP = "heartbeats:application"
@@ -17,18 +17,14 @@ def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     name: str = request.param
-    with running(name, APP, tmp_path_factory.mktemp(name)) as server:
+    with running_quietly(name, APP, tmp_path_factory.mktemp(name)) as server:
         yield server
-        server.stop()
-        assert server.new_output() == ""
 
 
 @pytest.fixture
 def server(shared: Server) -> Iterator[Server]:
     """A server that has nothing to complain of, nor has the library."""
-    yield shared
-    shared.control()  # its answer comes after what the end of a connection left to be done
-    assert (shared.new_output(), shared.reports.new_logs()) == ("", [])
+    yield from with_nothing_to_say(shared)
 
 
 def next_frame(client: RawClient) -> Frame:

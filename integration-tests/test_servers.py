@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 from clients import RawClient, closed_with, heard, open_websocket, refusal, say
-from serving import COMMANDS, Server, one_disconnect, one_logged_error, open_stream, running
+from serving import (
+    COMMANDS,
+    Server,
+    one_disconnect,
+    one_logged_error,
+    open_stream,
+    running,
+    with_nothing_to_say,
+)
 from websockets.typing import Subprotocol
 
 APP = "bare:application"
@@ -35,9 +43,7 @@ def shared(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
 @pytest.fixture
 def server(shared: Server) -> Iterator[Server]:
     """A server that has nothing to complain of; what the library logs, the test has to expect."""
-    yield shared
-    shared.control()  # its answer comes after what the end of a connection left to be done
-    assert (shared.new_output(), shared.reports.new_logs()) == ("", [])
+    yield from with_nothing_to_say(shared)
 
 
 # What clients see.

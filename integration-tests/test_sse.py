@@ -7,7 +7,13 @@ from typing import Self
 
 import pytest
 from clients import reset_on_close
-from serving import Server, one_disconnect, one_logged_error, running
+from serving import (
+    Server,
+    one_disconnect,
+    one_logged_error,
+    running_quietly,
+    with_nothing_to_say,
+)
 
 APP = "event_streams:application"
 
@@ -29,18 +35,15 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def shared(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server_name, *options = SERVERS[name]
-    with running(server_name, APP, tmp_path_factory.mktemp(name), *options) as server:
+    folder = tmp_path_factory.mktemp(name)
+    with running_quietly(server_name, APP, folder, *options) as server:
         yield server
-        server.stop()
-        assert server.new_output() == ""
 
 
 @pytest.fixture
 def server(shared: Server) -> Iterator[Server]:
     """A server that has nothing to complain of; what the library logs, the test has to expect."""
-    yield shared
-    shared.control()  # its answer comes after what the end of a connection left to be done
-    assert (shared.new_output(), shared.reports.new_logs()) == ("", [])
+    yield from with_nothing_to_say(shared)
 
 
 class Reader:

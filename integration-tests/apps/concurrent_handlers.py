@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict
 from typing import Any
 
-from asgi import lifespan
+from asgi import routed
 from asgiref.sync import async_to_sync
 from reporting import report, report_log
 
@@ -18,7 +18,6 @@ from fast_channels.consumer import (
     in_thread,
 )
 from fast_channels.layers import InMemoryChannelLayer, get_channel_layer, register_channel_layer
-from fast_channels.types import Receive, Scope, Send
 
 report_log()
 register_channel_layer("default", InMemoryChannelLayer(capacity=10_000))
@@ -104,15 +103,10 @@ class Control(AsyncHttpConsumer):
         await self.send_response(200, b"{}")
 
 
-routes = {
-    "/concurrent": Concurrent.as_asgi(),
-    "/threaded": Threaded.as_asgi(),
-    "/control": Control.as_asgi(),
-}
-
-
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await lifespan(scope, receive, send)
-    else:
-        await routes[scope["path"]](scope, receive, send)
+application = routed(
+    {
+        "/concurrent": Concurrent.as_asgi(),
+        "/threaded": Threaded.as_asgi(),
+        "/control": Control.as_asgi(),
+    }
+)

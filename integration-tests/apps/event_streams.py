@@ -3,7 +3,7 @@
 import json
 from typing import Any, ClassVar
 
-from asgi import lifespan
+from asgi import routed
 from reporting import report, report_log
 
 from consumers import Control, query
@@ -12,7 +12,6 @@ from fast_channels.draining import drain
 from fast_channels.exceptions import ChannelClosed
 from fast_channels.layers import InMemoryChannelLayer, register_channel_layer
 from fast_channels.statistics import statistics
-from fast_channels.types import ASGIApp, Receive, Scope, Send
 
 report_log()
 layer = InMemoryChannelLayer(capacity=100)
@@ -184,20 +183,15 @@ _HTML = b"""<!DOCTYPE html>
 </script>
 """
 
-routes: dict[str, ASGIApp] = {
-    "/": Html.as_asgi(),
-    "/news": News.as_asgi(),
-    "/strict": Strict.as_asgi(),
-    "/publish": Publish.as_asgi(),
-    "/over": Over.as_asgi(),
-    "/drain": Drain.as_asgi(),
-    "/page": Page.as_asgi(),
-    "/control": Control.as_asgi(),
-}
-
-
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await lifespan(scope, receive, send)
-    else:
-        await routes[scope["path"]](scope, receive, send)
+application = routed(
+    {
+        "/": Html.as_asgi(),
+        "/news": News.as_asgi(),
+        "/strict": Strict.as_asgi(),
+        "/publish": Publish.as_asgi(),
+        "/over": Over.as_asgi(),
+        "/drain": Drain.as_asgi(),
+        "/page": Page.as_asgi(),
+        "/control": Control.as_asgi(),
+    }
+)

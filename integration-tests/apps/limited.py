@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from asgi import lifespan
+from asgi import routed
 from reporting import report, report_log
 
 from consumers import Control, query
@@ -12,7 +12,7 @@ from fast_channels.consumer import AsyncWebsocketConsumer
 from fast_channels.exceptions import TooManyGroups
 from fast_channels.layers import InMemoryChannelLayer, register_channel_layer
 from fast_channels.limits import Limits, LimitsMiddleware
-from fast_channels.types import ASGIApp, Receive, Scope, Send
+from fast_channels.types import Receive, Scope, Send
 
 report_log()
 register_channel_layer("default", InMemoryChannelLayer())
@@ -69,22 +69,17 @@ def client_key(scope: Scope) -> str:
     return query(scope)["client"]
 
 
-routes: Mapping[str, ASGIApp] = {
-    **{f"/consumer/{name}": Echo.as_asgi(limits=limits) for name, limits in LIMITS.items()},
-    **{
-        f"/middleware/{name}": LimitsMiddleware(plain, limits=limits)
-        for name, limits in LIMITS.items()
-        if limits.groups is None
-    },
-    "/connections": LimitsMiddleware(
-        Echo.as_asgi(), connections_per_client=2, client_key=client_key
-    ),
-    "/control": Control.as_asgi(),
-}
-
-
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await lifespan(scope, receive, send)
-    else:
-        await routes[scope["path"]](scope, receive, send)
+application = routed(
+    {
+        **{f"/consumer/{name}": Echo.as_asgi(limits=limits) for name, limits in LIMITS.items()},
+        **{
+            f"/middleware/{name}": LimitsMiddleware(plain, limits=limits)
+            for name, limits in LIMITS.items()
+            if limits.groups is None
+        },
+        "/connections": LimitsMiddleware(
+            Echo.as_asgi(), connections_per_client=2, client_key=client_key
+        ),
+        "/control": Control.as_asgi(),
+    }
+)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from asgi import routed
 from reporting import report
 
 from consumers import Control, query
 from fast_channels.consumer import AsyncHttpConsumer, AsyncWebsocketConsumer
-from fast_channels.types import Receive, Scope, Send
 
 
 class Refusing(AsyncWebsocketConsumer):
@@ -26,9 +26,6 @@ class Page(AsyncHttpConsumer):
         await self.send_response(200, b"<!doctype html><title>Page</title>", headers=headers)
 
 
-routes = {"/refusing": Refusing.as_asgi(), "/page": Page.as_asgi(), "/control": Control.as_asgi()}
-
-
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] != "lifespan":
-        await routes[scope["path"]](scope, receive, send)
+application = routed(
+    {"/refusing": Refusing.as_asgi(), "/page": Page.as_asgi(), "/control": Control.as_asgi()}
+)
