@@ -1,5 +1,6 @@
 """What follows when a handler raises, by the policy of its class."""
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ class Ignoring(Faulty):
     error_policy = "ignore"
 
 
-REPORT = '{"type":"error","error":"internal error"}'
+REPORT = '{"type":"error","code":1011,"error":"handler.error","message":"internal error"}'
 
 
 async def test_reported_to_the_client(
@@ -133,8 +134,10 @@ async def test_frames_that_are_not_json(
     for client in (reporting, ignoring):
         client.give({"type": "websocket.receive", **frame})
         client.text("1")
-    text = (await reporting.next())["text"]
-    assert text.startswith('{"type":"error","error":"expected a text frame of JSON, got ')
+    report = json.loads((await reporting.next())["text"])
+    assert report["code"] == (1007 if "text" in frame else 1003)
+    assert report["error"] == "frame.invalid"
+    assert report["message"].startswith("expected a text frame of JSON, got ")
     for client in (reporting, ignoring):
         assert (await client.next())["text"] == '{"echo":1}'
     assert counted() == {"frame.invalid": 1}

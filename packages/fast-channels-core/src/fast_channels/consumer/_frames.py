@@ -41,6 +41,14 @@ def extensions_of(scope: Scope) -> Mapping[str, object]:
     return extensions
 
 
+def error_report(code: int, error: str, message: str) -> dict[str, object]:
+    """What a client is told instead of a close frame with that code, in the form that limits use.
+
+    ``error``: a reason as the statistics have it.
+    """
+    return {"type": "error", "code": code, "error": error, "message": message}
+
+
 async def require_upgrade(send: Send) -> None:
     """Answer an HTTP request that should have been a WebSocket handshake."""
     await send({"type": "http.response.start", "status": 426, "headers": _UPGRADE})

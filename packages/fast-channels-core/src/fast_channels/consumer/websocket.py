@@ -12,6 +12,7 @@ from asgiref.typing import (
 from fast_channels.consumer._close_frame import INTERNAL_ERROR, close_code, close_reason
 from fast_channels.consumer._frames import (
     binary_frame,
+    error_report,
     extensions_of,
     make_denial,
     require_upgrade,
@@ -255,9 +256,10 @@ class AsyncWebsocketConsumer(GroupMember):
     def error_frame(self, exc: Exception, event: Event, /) -> object:
         """What the client is told of an exception, by the policy ``"report"``: encoded as JSON.
 
-        By default nothing of the exception itself, which may be nobody else's business.
+        By default nothing of the exception itself, which may be nobody else's business. ``code``
+        is the one of the close frame that there was not.
         """
-        return {"type": "error", "error": "internal error"}
+        return error_report(INTERNAL_ERROR, "handler.error", "internal error")
 
     # Events of the server.
 
@@ -354,7 +356,7 @@ class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
         if self.error_policy == "close":
             await self.close(code, why)
         elif self.error_policy == "report":
-            await self.send(await self._encode({"type": "error", "error": why}))
+            await self.send(await self._encode(error_report(code, "frame.invalid", why)))
         else:
             statistics.count("frame.invalid", why)
 
