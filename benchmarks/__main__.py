@@ -6,7 +6,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import abuse, cycles, drain, end_to_end, fanout, memory, redis_layers, slow
+from benchmarks import (
+    abuse,
+    cycles,
+    drain,
+    end_to_end,
+    fanout,
+    heartbeat,
+    memory,
+    redis_layers,
+    slow,
+)
 from benchmarks.report import Report, processor
 from benchmarks.sides import Cores, Side
 
@@ -18,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Side, Side, Cores], Report]] = {
     "slow": slow.run,
     "abuse": abuse.run,
     "drain": drain.run,
+    "heartbeat": heartbeat.run,
     "redis": redis_layers.run,
 }
 

@@ -3,6 +3,7 @@
 import json
 import select
 import socket
+import sys
 import time
 from collections.abc import Sequence
 
@@ -15,13 +16,29 @@ _PATIENCE = 30.0
 _PAUSE = 0.001
 
 
-def connect(port: int, path: str = "/", receive_buffer: int | None = None) -> socket.socket:
-    """An open WebSocket: the handshake is done. ``receive_buffer``: bytes, for slow clients."""
+def descriptors() -> int:
+    """How many files a process may have open; servers started from here inherit it."""
+    import resource  # Not on Windows.
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return sys.maxsize if most == resource.RLIM_INFINITY else most
+
+
+def connect(
+    port: int, path: str = "/", *, receive_buffer: int | None = None, source: str | None = None
+) -> socket.socket:
+    """An open WebSocket: the handshake is done.
+
+    ``receive_buffer``: bytes, for slow clients. ``source``: the client's own address.
+    """
     connection = socket.socket()
     connection.settimeout(_PATIENCE)
     if receive_buffer is not None:
         # Before connecting, or the system would promise the server more than that.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if source is not None:
+        connection.bind((source, 0))
     connection.connect(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(_HANDSHAKE % path.encode())

@@ -3,7 +3,7 @@
 import socket
 import statistics
 
-from benchmarks.clients import connect
+from benchmarks.clients import connect, descriptors
 from benchmarks.ratios import in_turn
 from benchmarks.report import Figure, Report
 from benchmarks.sides import Cores, Side
@@ -16,7 +16,7 @@ _SPARE_DESCRIPTORS = 100
 
 
 def run(ours: Side, reference: Side, cores: Cores) -> Report:
-    connections = min(CONNECTIONS, _descriptors() - FIRST - _SPARE_DESCRIPTORS)
+    connections = min(CONNECTIONS, descriptors() - FIRST - _SPARE_DESCRIPTORS)
 
     def measure(side: Side, app: str) -> float:
         return _kilobytes(side, app, cores, connections)
@@ -53,12 +53,3 @@ def _kilobytes(side: Side, app: str, cores: Cores, connections: int) -> float:
     finally:
         for each in sockets:
             each.close()
-
-
-def _descriptors() -> int:
-    """How many files a process may have open; servers started from here inherit it."""
-    import resource  # Not on Windows.
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return CONNECTIONS * 2 if most == resource.RLIM_INFINITY else most
