@@ -62,6 +62,10 @@ class Outbox:
             raise ValueError(f"Outbox.overflow is {self.overflow!r}, expected one of {policies}")
 
 
+ONE_WAITS: Final = Outbox(max_messages=1, overflow="wait")
+"""At most one frame waits beside the one that the server has not taken: nearly no outbox."""
+
+
 class _Waiting:
     """One frame that waits; another may take its place."""
 

@@ -1,6 +1,6 @@
 """Consumers for WebSockets: frames as they are, or frames of JSON."""
 
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 from asgiref.typing import (
@@ -20,7 +20,7 @@ from fast_channels.consumer._frames import (
 )
 from fast_channels.consumer._groups import GroupMember
 from fast_channels.consumer._heartbeat import Heartbeat, WatchedSocket
-from fast_channels.consumer._outbox import Outbox
+from fast_channels.consumer._outbox import ONE_WAITS, Outbox
 from fast_channels.consumer._protocol import LOST
 from fast_channels.consumer._socket import Socket, State
 from fast_channels.consumer.base import require_scope_type
@@ -313,7 +313,7 @@ class AsyncWebsocketConsumer(GroupMember):
     def _make_protocol(self) -> Socket:
         outbox, heartbeat = self.outbox, Heartbeat.of(self)
         if outbox is None and (self.overflow == "close" or heartbeat is not None):
-            outbox = _WAITING
+            outbox = ONE_WAITS
         if outbox is None or heartbeat is None:
             self._socket = Socket(self.base_send, outbox)
         else:
@@ -322,10 +322,6 @@ class AsyncWebsocketConsumer(GroupMember):
 
     async def _encode(self, content: object) -> str:
         return _encode_json(content).decode()
-
-
-# At most one frame waits beside the one that the server has not taken: nearly no outbox.
-_WAITING: Final = Outbox(max_messages=1, overflow="wait")
 
 
 class AsyncJsonWebsocketConsumer(AsyncWebsocketConsumer):
