@@ -172,7 +172,13 @@ class DropsFrames(HasAnOutbox):
 
 
 class WaitsForRoom(HasAnOutbox):
+    """Hears of no others: only its own handler is to wait, not what would take the frame."""
+
+    groups = []
     outbox = Outbox(max_messages=2, overflow="wait")
+
+    async def notice(self, event: Event) -> None:
+        pass
 
 
 class ClosesUnread(DropsFrames):
