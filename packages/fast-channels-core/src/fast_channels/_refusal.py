@@ -1,5 +1,6 @@
 """The answer to connections that this process does not want."""
 
+import asyncio
 import math
 
 from fast_channels._event_stream import CONTENT_TYPE, HEADERS, encode_retry
@@ -49,6 +50,9 @@ async def deny(
     prefix = "websocket.http" if scope["type"] == "websocket" else "http"
     await send({"type": f"{prefix}.response.start", "status": status, "headers": headers})
     await send({"type": f"{prefix}.response.body", "body": body})
+    # uvicorn's websockets-sansio complains of a handshake that was not completed, if the
+    # application ends before the connection has.
+    await asyncio.sleep(0)
 
 
 def _is_event_source(scope: Scope) -> bool:

@@ -35,9 +35,7 @@ nothing to wait for::
         return await drain(timeout=20, jitter=5)
 
 Other connections than those of consumers go on until the server ends them, and so do requests that
-reach no consumer; :class:`DrainMiddleware` refuses all that are new. uvicorn with
-``websockets-sansio``, its default, logs an error for each WebSocket that is refused with a status
-("ASGI callable returned without completing handshake"); it means nothing.
+reach no consumer; :class:`DrainMiddleware` refuses all that are new.
 
 Give the orchestrator more time than ``timeout`` and 2 seconds before it kills the process, and the
 server's main process, too, if that has a limit (``--workers-kill-timeout`` of granian). A handler
