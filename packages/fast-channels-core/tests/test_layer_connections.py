@@ -35,20 +35,35 @@ class Busy(AsyncWebsocketConsumer):
         await self.send(text_data=f"{text_data} done")
 
 
-@pytest.mark.parametrize("interruption", ["flush", "close"])
 async def test_the_events_of_clients_are_not_the_layers_to_drop(
-    serve: "Serve", default_layer: InMemoryChannelLayer, settle: Settle, interruption: str
+    serve: "Serve", default_layer: InMemoryChannelLayer, settle: Settle
 ) -> None:
     Busy.released = asyncio.Event()
     client = await serve.open(Busy)
     client.text("wait", "next", "last")
     await settle()
     await default_layer.group_send("group", {"type": "websocket.send", "text": "of the layer"})
-    await getattr(default_layer, interruption)()
+    await default_layer.flush()
     Busy.released.set()
     for text in ("wait", "next", "last"):
         assert await client.next() == {"type": "websocket.send", "text": f"{text} done"}
     assert await client.leave() == []
+
+
+async def test_a_connection_whose_layer_is_closed_ends(
+    serve: "Serve", default_layer: InMemoryChannelLayer
+) -> None:
+    codes: list[int] = []
+
+    class Guest(Busy):
+        async def disconnect(self, code: int, /) -> None:
+            codes.append(code)
+
+    client = await serve.open(Guest)
+    await default_layer.close()
+    reason = "the channel layer was closed"
+    assert await client.ended() == [{"type": "websocket.close", "code": 1012, "reason": reason}]
+    assert codes == [1012]
 
 
 @pytest.mark.parametrize("debug", [False, True], ids=["", "debug"])

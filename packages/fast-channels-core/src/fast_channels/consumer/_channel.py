@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fast_channels.consumer._close_frame import INTERNAL_ERROR
+from fast_channels.consumer._close_frame import INTERNAL_ERROR, SERVICE_RESTART
 from fast_channels.consumer._mailbox import ConnectionMailbox, PulledEnvelope
+from fast_channels.exceptions import ChannelClosed
 from fast_channels.layers._local import DeliversLocally
 from fast_channels.layers.base import BaseChannelLayer
 from fast_channels.statistics import statistics
@@ -30,6 +31,7 @@ class ConnectionChannel:
 
     async def open(self) -> None:
         layer, mailbox = self.layer, self.mailbox
+        mailbox.on_close = self._closed
         if isinstance(layer, DeliversLocally):
             await layer.open_mailbox(mailbox)
             self.name = mailbox.name
@@ -46,12 +48,15 @@ class ConnectionChannel:
                 self.mailbox.put(pulled)
                 self.mailbox.wake()
                 await pulled.opened
+        except ChannelClosed:
+            self._closed()
         except Exception as error:
             self._connection.log_failure(error, "its channel layer failed")
             self._connection.end(INTERNAL_ERROR)
 
     async def close(self) -> None:
         """Leave every group and take no more messages. Never raises."""
+        self.mailbox.on_close = None
         self.mailbox.close(self._connection.loop)
         if self._pump is not None:
             self._pump.cancel()
@@ -61,6 +66,12 @@ class ConnectionChannel:
                 await self.layer.close_channel(self.name)
             except (Exception, asyncio.CancelledError) as error:
                 self._connection.log_failure(error, f"could not close channel {self.name}")
+
+    def _closed(self) -> None:
+        """The layer was closed: nothing would ever come again."""
+        connection = self._connection
+        # Not now: the layer may hold a lock.
+        connection.loop.call_soon(connection.end, SERVICE_RESTART, "the channel layer was closed")
 
     def _on_overflow(self, policy: str) -> Callable[[], bool] | None:
         """What to do when the mailbox is full; True if there is room then. Any thread asks."""

@@ -34,7 +34,7 @@ class ConnectionMailbox(Mailbox):
     ``on_overflow`` is asked when the mailbox is full, and returns whether it made room.
     """
 
-    __slots__ = ("_loop", "_on_overflow", "_taken", "_waiting", "ahead")
+    __slots__ = ("_loop", "_on_overflow", "_taken", "_waiting", "ahead", "on_close")
 
     takes_gaps = True
 
@@ -46,6 +46,8 @@ class ConnectionMailbox(Mailbox):
         self._waiting = 0
         self._loop = loop
         self._on_overflow = on_overflow
+        self.on_close: Callable[[], None] | None = None
+        """Called when the layer closes the channel, in the connection's own loop."""
         self._taken: asyncio.Future[None] | None = None
 
     async def put_client_event(self, event: Event) -> None:
@@ -105,6 +107,11 @@ class ConnectionMailbox(Mailbox):
         finally:
             self.items.extendleft(reversed(client_events))
         return True
+
+    def close(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        super().close(loop)
+        if loop is self._loop and self.on_close is not None:
+            self.on_close()
 
     def _make_room(self) -> bool:
         if super()._make_room():
