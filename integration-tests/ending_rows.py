@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 from clients import refusal
-from ending_stage import PERHAPS_1005, Stage, ending
+from ending_stage import PERHAPS, Stage, ending
 from serving import COMMANDS, DEADLINE
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
@@ -299,7 +299,11 @@ def drains(stage: Stage) -> str:
     "SIGTERM of the server",
     "1012",
     "1012",
-    but={"hypercorn": ("1011", "1006"), "daphne": (LOST, "1006"), "granian": (LOST, PERHAPS_1005)},
+    but={
+        "hypercorn": ("1011", "1006"),
+        "daphne": (LOST, "1006"),
+        "granian": (LOST, PERHAPS),
+    },
     options={
         **dict.fromkeys(COMMANDS, ()),
         # It does not tell an application that is younger than a second. Its ping says when.

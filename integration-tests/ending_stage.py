@@ -8,7 +8,7 @@ from clients import RawClient, open_websocket
 from serving import Report, Server
 from websockets.sync.client import ClientConnection
 
-PERHAPS_1005: Final = "1005 or nothing"
+PERHAPS: Final = "1005, 1012 or nothing"
 """What an application is told by a server that ends without a word, but not always at once."""
 
 PROMPTLY: Final = 2.0
