@@ -91,7 +91,9 @@ def test_initkwargs_are_copied() -> None:
 def test_wrong_initkwargs_fail_when_the_routes_are_made(
     consumer: type[AsyncConsumer], initkwargs: dict[str, Any], complaint: str
 ) -> None:
-    with pytest.raises(TypeError, match=complaint):
+    with pytest.raises(
+        TypeError, match=rf"{consumer.__name__}\.as_asgi\(\): (got an )?{complaint}"
+    ):
         consumer.as_asgi(**initkwargs)
 
 

@@ -91,6 +91,7 @@ async def test_a_caller_need_not_be_a_member(
         ({"text": 5}, "TypeError: the text of a frame must be a str, not int"),
         ({"bytes": "a"}, "TypeError: the data of a binary frame must be bytes, not str"),
         ({"json": object()}, "TypeError: "),
+        ({"text": "a", "key": 5}, "TypeError: key must be a str or None, not 5"),
         ({"group": "two words", "text": "a"}, f"{InvalidNameError.__name__}: "),
         ({"text": "x" * 2**20}, f"{MessageTooLarge.__name__}: the message takes "),
     ],

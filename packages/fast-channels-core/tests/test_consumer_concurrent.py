@@ -735,6 +735,22 @@ async def test_plain_handlers_run_at_once_in_threads(
 # What is refused.
 
 
+async def test_a_key_that_cannot_be_hashed_is_named(
+    serve: "Serve", default_layer: InMemoryChannelLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Tolerant(Keyed):
+        error_policy = "ignore"
+
+    consumer = Tolerant()
+    client = await serve.open(consumer)
+    client.text('[["a"]]', '"ada"')
+    assert await consumer.begin(1) == ["ada"]
+    consumer.release("ada")
+    assert await heard(client, 1) == ["ada"]
+    assert "the key of Keyed.receive_json is a list that cannot be hashed" in caplog.text
+    await client.leave()
+
+
 def test_a_concurrent_method_is_a_coroutine_method() -> None:
     assert inspect.iscoroutinefunction(Pair.receive_json)
     assert Pair.receive_json.__name__ == "receive_json"
@@ -760,7 +776,12 @@ def test_a_plain_function_is_refused_with_what_to_do() -> None:
         concurrent(note)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("name", ["connect", "disconnect"])
+def test_a_key_is_found_by_a_function() -> None:
+    with pytest.raises(TypeError, match=r"key must be a function .*, not 'room'"):
+        concurrent(key="room")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+@pytest.mark.parametrize("name", ["connect", "disconnect", "on_drain"])
 def test_hooks_that_have_to_be_done_in_order_are_refused(name: str) -> None:
     with pytest.raises(TypeError, match=rf"{name} cannot be @concurrent"):
         concurrent(limit=3)(getattr(AsyncWebsocketConsumer, name))

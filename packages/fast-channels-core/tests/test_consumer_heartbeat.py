@@ -367,3 +367,18 @@ async def test_consumer_that_ended_is_not_kept_for_its_time(
 def test_impossible_heartbeat_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{list(wrong)[-1]} is "):
         type("Wrong", (AsyncWebsocketConsumer,), wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"heartbeat_interval": "20"},
+        {"heartbeat_interval": True},
+        {"heartbeat_interval": 5, "heartbeat_timeout": None},
+        {"heartbeat_interval": 5, "heartbeat_text": b"ping"},
+    ],
+)
+def test_a_heartbeat_of_a_wrong_type_is_refused(wrong: dict[str, Any]) -> None:
+    name, value = list(wrong.items())[-1]
+    with pytest.raises(TypeError, match=f"{name} must be a .*, not {value!r}"):
+        type("Wrong", (AsyncWebsocketConsumer,), wrong)

@@ -428,5 +428,28 @@ def test_options_are_checked(options: Any, message: str) -> None:
         Outbox(**options)
 
 
+@pytest.mark.parametrize("number", ["10", 1.5, True, None])
+def test_a_number_that_is_no_int_is_refused(number: Any) -> None:
+    with pytest.raises(TypeError, match=rf"Outbox\.max_bytes must be an int, not {number!r}"):
+        Outbox(max_bytes=number)
+
+
+@pytest.mark.parametrize("outbox", [200, Outbox])
+def test_what_is_no_outbox_is_refused_with_its_class(outbox: Any) -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.outbox must be an Outbox or None, not "):
+        type("Wrong", (AsyncWebsocketConsumer,), {"outbox": outbox})
+
+
+@pytest.mark.parametrize("consumer", [AsyncWebsocketConsumer(), AsyncJsonWebsocketConsumer()])
+async def test_a_key_is_text(serve: "Serve", consumer: AsyncWebsocketConsumer) -> None:
+    await serve.open(consumer)
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="key must be a str or None, not 5"):
+        await consumer.send("a", key=wrong)
+    if isinstance(consumer, AsyncJsonWebsocketConsumer):
+        with pytest.raises(TypeError, match="key must be a str or None, not 5"):
+            await consumer.send_json("a", key=wrong)
+
+
 def test_there_is_none_by_default() -> None:
     assert AsyncWebsocketConsumer.outbox is None

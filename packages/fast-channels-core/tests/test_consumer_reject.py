@@ -170,3 +170,22 @@ async def test_arguments_are_checked(
 
     client = await serve.open(scene.app(connect=connect))
     assert await client.leave() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"body": {"error": "full"}}, "body must be a str or bytes, not dict"),
+        ({"headers": [("retry-after", "5")]}, "must be bytes, not 'retry-after': '5'"),
+    ],
+)
+async def test_a_response_that_no_server_takes_is_an_error_of_connect(
+    serve: "Serve", scene: "Scene", options: Any, message: str
+) -> None:
+    async def connect(consumer: "Actor") -> None:
+        with pytest.raises(TypeError, match=message):
+            await consumer.reject(mode="denial", **options)
+        await consumer.accept()
+
+    client = await serve.open(scene.app(connect=connect), **DENIABLE)
+    assert await client.leave() == []

@@ -599,6 +599,19 @@ async def test_handler_of_a_consumer_may_call_it(house: House, serve: "Serve") -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"timeout": "20"}, "timeout must be a number of seconds, not '20'"),
+        ({"jitter": None}, "jitter must be a number of seconds, not None"),
+        ({"batch": 2.5}, "batch must be an int, not 2.5"),
+    ],
+)
+async def test_numbers_that_are_none_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        await drain(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"timeout": -1}, "timeout is a number of seconds, not negative; this is -1"),
         ({"timeout": float("inf")}, "timeout is a number of seconds, not negative; this is inf"),
         ({"jitter": float("nan")}, "jitter is a number of seconds, not negative; this is nan"),

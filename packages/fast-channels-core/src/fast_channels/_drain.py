@@ -48,8 +48,12 @@ class DrainOptions:
 
     def __post_init__(self) -> None:
         for name, value in (("timeout", self.timeout), ("jitter", self.jitter)):
+            if isinstance(value, bool) or not isinstance(value, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+                raise TypeError(f"{name} must be a number of seconds, not {value!r}")
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} is a number of seconds, not negative; this is {value!r}")
+        if isinstance(self.batch, bool) or not isinstance(self.batch, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(f"batch must be an int, not {self.batch!r}")
         if self.batch < 1:
             raise ValueError(f"batch is a number of connections, 1 or more; this is {self.batch!r}")
 

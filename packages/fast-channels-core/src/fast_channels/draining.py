@@ -88,7 +88,7 @@ async def drain(*, timeout: float = 20.0, jitter: float = 5.0, batch: int = 100)
     Cancelling a call does not stop the drain. A handler of a consumer may call it, too; it is not
     waited for then. Each event loop of a process has a drain of its own.
 
-    Raises :class:`ValueError` for numbers that make no sense.
+    Raises :class:`TypeError` and :class:`ValueError` for numbers that make no sense.
     """
     return await _begin(DrainOptions(timeout, jitter, batch)).join()
 
@@ -106,7 +106,7 @@ async def draining(
     The first signal starts the drain; the server gets the signal when it is over. A second SIGINT
     (Ctrl+C) goes to the server at once. Outside of the main thread signals are left alone.
 
-    Raises :class:`ValueError` for numbers that make no sense.
+    Raises :class:`TypeError` and :class:`ValueError` for numbers that make no sense.
     """
     options = DrainOptions(timeout, jitter, batch)
     live = live_connections()

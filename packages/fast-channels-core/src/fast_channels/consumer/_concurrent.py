@@ -16,7 +16,9 @@ Handler = TypeVar("Handler", bound=Callable[..., Awaitable[None]])
 LIMIT: Final = 10
 """How many calls of a handler run at a time, unless it says otherwise."""
 
-_IN_ORDER: Final = frozenset({"connect", "disconnect", "dispatch", "handle", "on_error"})
+_IN_ORDER: Final = frozenset(
+    {"connect", "disconnect", "dispatch", "handle", "on_drain", "on_error"}
+)
 """Methods whose caller goes by what they have done when they return."""
 
 
@@ -72,13 +74,16 @@ def concurrent(
     a test without a connection, ``disconnect``), the method simply is awaited.
 
     Put it above :func:`in_thread` for a plain function. Raises :class:`TypeError` for what is not
-    a coroutine method or has to be done in order, such as ``connect``, and :class:`ValueError`
-    for a limit below 1.
+    a coroutine method or has to be done in order, such as ``connect``, and for a ``key`` that is
+    no function; :class:`ValueError` for a limit below 1. A key that cannot be hashed is an error of
+    the handler.
     """
     if isinstance(limit, bool) or not isinstance(limit, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise TypeError(f"limit must be an int, not {limit!r}")
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}: so many calls run at a time")
+    if key is not None and not callable(key):
+        raise TypeError(f"key must be a function of the handler's arguments, not {key!r}")
 
     def decorate(method: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
         _require_handler(method)
@@ -91,7 +96,7 @@ def concurrent(
                 if crew is None:
                     crew = connection.crew = Crew(connection)
                 # A key that nothing else equals, unless there are keys.
-                of = object() if key is None else key(*args, **kwargs)
+                of = object() if key is None else _hashable(key(*args, **kwargs), method)
                 work = functools.partial(method, consumer, *args, **kwargs)
                 await crew.start(handler, limit, of, work)
             else:
@@ -114,6 +119,17 @@ def _require_handler(method: object) -> None:
             f"{name} cannot be @concurrent, because what comes next relies on its end: use it for "
             "handlers of frames and of events"
         )
+
+
+def _hashable(key: Hashable, method: Callable[..., object]) -> Hashable:
+    try:
+        hash(key)
+    except TypeError as error:
+        raise TypeError(
+            f"the key of {method.__qualname__} is a {type(key).__name__} that cannot be hashed: "
+            "let it be a str, for example"
+        ) from error
+    return key
 
 
 class _Call(NamedTuple):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from fast_channels.consumer._response import checked_headers
 from fast_channels.consumer._socket import Denial
 from fast_channels.types import Event, Headers, Scope, Send
 
@@ -26,13 +27,21 @@ def binary_frame(data: bytes | None) -> Event:
     return {"type": "websocket.send", "bytes": bytes(data)}
 
 
+def frame_key(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"key must be a str or None, not {key!r}")
+    return key
+
+
 def make_denial(status: int, body: str | bytes, headers: Headers) -> Denial:
     if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise ValueError(f"status is {status!r}, expected that of an HTTP error: 400 to 599")
-    pairs = list(headers)
+    pairs = checked_headers(headers)
     if isinstance(body, str):
         body = body.encode()
         pairs = pairs or [(b"content-type", b"text/plain; charset=utf-8")]
+    elif not isinstance(body, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise TypeError(f"the body must be a str or bytes, not {type(body).__name__}")
     return Denial(status, pairs, body)
 
 

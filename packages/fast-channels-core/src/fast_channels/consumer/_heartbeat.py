@@ -35,15 +35,20 @@ class Heartbeat(NamedTuple):
 
     @classmethod
     def of(cls, consumer: "AsyncWebsocketConsumer | type[AsyncWebsocketConsumer]") -> Self | None:
-        """What its attributes say. Raises :class:`ValueError` if that cannot be done."""
+        """What its attributes say. Raises :class:`ValueError` if that cannot be done, and
+        :class:`TypeError` for values of wrong types."""
         interval, timeout = consumer.heartbeat_interval, consumer.heartbeat_timeout
         if interval is None:
             return None
         for name, seconds in (("interval", interval), ("timeout", timeout)):
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+                raise TypeError(f"heartbeat_{name} must be a number of seconds, not {seconds!r}")
             if not 0 < seconds < math.inf:
                 raise ValueError(
                     f"heartbeat_{name} is {seconds!r}, expected a number of seconds above 0"
                 )
+        if not isinstance(consumer.heartbeat_text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(f"heartbeat_text must be a str, not {consumer.heartbeat_text!r}")
         if not consumer.heartbeat_text:
             raise ValueError("heartbeat_text is empty, expected what a client can answer")
         return cls(interval, timeout, consumer.heartbeat_text)

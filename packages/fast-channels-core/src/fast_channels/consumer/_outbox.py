@@ -43,7 +43,7 @@ class Outbox:
     * ``"wait"``: ``send`` waits for room.
 
     Every drop is counted; see :mod:`fast_channels.statistics`. Raises :class:`ValueError` for a
-    number below one or an unknown ``overflow``.
+    number below one or an unknown ``overflow``, :class:`TypeError` for a number that is no int.
     """
 
     max_messages: int = 256
@@ -56,10 +56,18 @@ class Outbox:
 
     def __post_init__(self) -> None:
         for name in ("max_messages", "max_bytes"):
-            if (value := getattr(self, name)) < 1:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"Outbox.{name} must be an int, not {value!r}")
+            if value < 1:
                 raise ValueError(f"Outbox.{name} is {value!r}, expected 1 or more")
         if self.overflow not in (policies := get_args(OutboxOverflow)):
             raise ValueError(f"Outbox.overflow is {self.overflow!r}, expected one of {policies}")
+
+
+def require_outbox(owner: type, outbox: object) -> None:
+    if not isinstance(outbox, Outbox | None):
+        raise TypeError(f"{owner.__qualname__}.outbox must be an Outbox or None, not {outbox!r}")
 
 
 ONE_WAITS: Final = Outbox(max_messages=1, overflow="wait")

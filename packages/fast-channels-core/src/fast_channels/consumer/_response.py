@@ -169,6 +169,15 @@ class Response(Protocol):
         )
 
 
+def checked_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    checked: list[tuple[bytes, bytes]] = []
+    for name, value in headers:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(f"header names and values must be bytes, not {name!r}: {value!r}")
+        checked.append((name, value))
+    return checked
+
+
 def _content_length(headers: Headers) -> int | None:
     for name, value in headers:
         if name.lower() == b"content-length" and value.isdigit():

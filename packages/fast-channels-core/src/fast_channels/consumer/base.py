@@ -230,7 +230,10 @@ class ConsumerApplication:
     """
 
     def __init__(self, consumer_class: type[AsyncConsumer], initkwargs: Mapping[str, Any]) -> None:
-        inspect.signature(consumer_class).bind(**initkwargs)
+        try:
+            inspect.signature(consumer_class).bind(**initkwargs)
+        except TypeError as error:
+            raise TypeError(f"{consumer_class.__qualname__}.as_asgi(): {error}") from None
         self.consumer_class: type[AsyncConsumer] = consumer_class
         self.consumer_initkwargs: dict[str, Any] = dict(initkwargs)
         functools.update_wrapper(self, consumer_class, updated=())

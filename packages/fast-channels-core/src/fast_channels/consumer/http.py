@@ -6,7 +6,7 @@ from typing import cast
 
 from asgiref.typing import HTTPDisconnectEvent, HTTPRequestEvent
 
-from fast_channels.consumer._response import NO_CONTENT, Response, State
+from fast_channels.consumer._response import NO_CONTENT, Response, State, checked_headers
 from fast_channels.consumer.base import AsyncConsumer, require_scope_type
 from fast_channels.exceptions import ConnectionStateError
 from fast_channels.types import Headers, Receive, Scope, Send
@@ -56,12 +56,7 @@ class AsyncHttpConsumer(AsyncConsumer):
         if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise ValueError(f"status must be an HTTP status code, not {status!r}")
         pairs = cast("Headers", headers.items() if isinstance(headers, Mapping) else headers or ())
-        checked: list[tuple[bytes, bytes]] = []
-        for name, value in pairs:
-            if not isinstance(name, bytes) or not isinstance(value, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-                raise TypeError(f"header names and values must be bytes, not {name!r}: {value!r}")
-            checked.append((name, value))
-        await self._response.start(int(status), checked)
+        await self._response.start(int(status), checked_headers(pairs))
 
     async def send_body(self, body: bytes, *, more_body: bool = False) -> None:
         """Send a part of the body, by default the last one.

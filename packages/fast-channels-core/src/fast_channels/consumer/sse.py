@@ -18,7 +18,12 @@ from fast_channels.consumer._keep_alive import KeptAlive, require_interval
 from fast_channels.consumer._response import Response, State
 from fast_channels.consumer.base import require_scope_type
 from fast_channels.consumer.http import AsyncHttpConsumer
-from fast_channels.exceptions import AcceptConnection, DenyConnection, UnhandledEventError
+from fast_channels.exceptions import (
+    AcceptConnection,
+    ConnectionStateError,
+    DenyConnection,
+    UnhandledEventError,
+)
 from fast_channels.types import Event, Headers, Receive, Scope, Send
 
 __all__ = ["AsyncSSEConsumer"]
@@ -85,6 +90,8 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         come again" (9.2.1). Raises :class:`ConnectionStateError` if the stream has
         begun: then :meth:`close` it, and reject when the client connects again.
         """
+        if self._response.state is State.STARTED:
+            raise ConnectionStateError("reject() comes too late, the stream has begun: use close()")
         if headers is None and body:
             headers = [_PLAIN_TEXT]
         await self.send_response(status, body, headers=headers)

@@ -14,13 +14,14 @@ from fast_channels.consumer._frames import (
     binary_frame,
     error_report,
     extensions_of,
+    frame_key,
     make_denial,
     require_upgrade,
     text_frame,
 )
 from fast_channels.consumer._groups import GroupMember
 from fast_channels.consumer._heartbeat import Heartbeat, WatchedSocket
-from fast_channels.consumer._outbox import ONE_WAITS, Outbox
+from fast_channels.consumer._outbox import ONE_WAITS, Outbox, require_outbox
 from fast_channels.consumer._protocol import LOST
 from fast_channels.consumer._socket import Socket, State
 from fast_channels.consumer.base import require_scope_type
@@ -82,6 +83,7 @@ class AsyncWebsocketConsumer(GroupMember):
                 f"{cls.__qualname__}.error_policy is {cls.error_policy!r}, "
                 f"expected one of {policies}"
             )
+        require_outbox(cls, cls.outbox)
         Heartbeat.of(cls)
 
     async def connect(self) -> None:
@@ -147,7 +149,7 @@ class AsyncWebsocketConsumer(GroupMember):
             # Refused before the frame is sent rather than after it.
             close = close_code(close)
         frame = text_frame(text_data) if text_data is not None else binary_frame(bytes_data)
-        write = self._socket.write(frame, key)
+        write = self._socket.write(frame, key if key is None else frame_key(key))
         try:
             await write
         except LOST as error:
@@ -195,7 +197,7 @@ class AsyncWebsocketConsumer(GroupMember):
 
         A script in a browser sees 1006 for the latter two. :meth:`disconnect` is given ``code``
         by all. Raises :class:`ConnectionStateError` after :meth:`accept`, :class:`ValueError` for
-        a status that is none of an error (400 to 599), and as :meth:`close` does.
+        a status not from 400 to 599, :class:`TypeError` for wrong types, and as :meth:`close` does.
         """
         code, reason = close_code(code), close_reason(reason)
         denial = make_denial(status, body, headers)
@@ -234,7 +236,7 @@ class AsyncWebsocketConsumer(GroupMember):
             text = await self._encode(json)
         frame = text_frame(text) if text is not None else binary_frame(bytes)
         if key is not None:
-            frame["key"] = key
+            frame["key"] = frame_key(key)
         await self.channel_layer.group_send(group, frame)
 
     async def on_error(self, exc: Exception, event: Event, /) -> None:
