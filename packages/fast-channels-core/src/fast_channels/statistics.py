@@ -24,7 +24,8 @@
 ==========================  ====================================================================
 
 Nothing here is an error of its own: each is what "at most once" costs, made visible. Every
-reason is also logged, at most once a second with the number of times since.
+reason is also logged, at most once a second with the number of times since: as a warning, or on a
+lower level what is to be expected, such as ``outbox.replaced``.
 """
 
 import logging
