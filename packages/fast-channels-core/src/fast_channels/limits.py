@@ -41,7 +41,8 @@ class Limits:
 
     Reports are text frames such as ``{"type": "error", "code": 1008, "error": "limit.rate",
     "message": "…", "dropped": 3}``. ``dropped``: how many frames since the last report. After
-    five reports at once there is one a second at most, however many frames are dropped.
+    five reports at once there is one a second at most, however many frames are dropped; those that
+    were dropped after the last report are told with the next, if there is one.
 
     Raises :class:`TypeError` and :class:`ValueError` for limits that make no sense.
     """
