@@ -1,12 +1,16 @@
 """Order, back-pressure and overflow: what waits where, and who waits for whom."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fast_channels.consumer import AsyncConsumer, AsyncWebsocketConsumer
+from fast_channels.consumer._channel import ConnectionChannel
+from fast_channels.consumer._mailbox import ConnectionMailbox, PulledEnvelope
 from fast_channels.exceptions import ChannelFull
 from fast_channels.layers import (
     InMemoryChannelLayer,
@@ -278,6 +282,39 @@ async def test_dropping_the_oldest_spares_a_frame_of_the_client(
     await fill(small, 5)
     consumer.go_on.set()
     assert await texts(client, 5) == ["frame busy", "frame kept", "2", "3", "4"]
+
+
+async def test_a_full_channel_of_a_loop_that_has_ended_is_not_the_senders_fault(
+    small: InMemoryChannelLayer, counted: Counted
+) -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    connection: Any = SimpleNamespace(loop=loop, end_overflowed=None)
+    forgotten = ConnectionChannel(connection, small, "close", 1)
+    await forgotten.open()
+    await small.group_add("room", forgotten.name)
+    await fill(small, 5)
+    assert counted() == {"event.full": 2}
+
+
+async def test_dropping_the_oldest_hides_no_frame_from_the_dispatch_loop() -> None:
+    """Another thread drops, and the dispatch loop may look at any moment of that."""
+    frame = {"type": "websocket.receive"}
+    hidden: list[object] = []
+
+    class Watched(deque[Any]):
+        def popleft(self) -> Any:
+            item = super().popleft()
+            if item is frame:
+                hidden.append(item)
+            return item
+
+    mailbox = ConnectionMailbox(asyncio.get_running_loop(), None, 1)
+    mailbox.items = Watched([frame, PulledEnvelope({"type": "note"})])
+    assert mailbox.drop_oldest()
+    assert not mailbox.drop_oldest()
+    assert list(mailbox.items) == [frame]
+    assert hidden == []
 
 
 def test_an_unknown_policy_is_refused_where_it_is_written() -> None:

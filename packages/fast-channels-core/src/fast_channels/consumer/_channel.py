@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fast_channels.consumer._close_frame import INTERNAL_ERROR, SERVICE_RESTART
@@ -86,5 +87,6 @@ class ConnectionChannel:
         return True
 
     def _end(self) -> bool:
-        self._connection.loop.call_soon_threadsafe(self._connection.end_overflowed)
+        with suppress(RuntimeError):  # Its loop has ended; that is not the sender's to suffer from.
+            self._connection.loop.call_soon_threadsafe(self._connection.end_overflowed)
         return False

@@ -98,15 +98,15 @@ class ConnectionMailbox(Mailbox):
 
     def drop_oldest(self) -> bool:
         """Drop the oldest message of the layer; False when none waits."""
-        client_events: list[Event] = []
-        try:
-            while not isinstance(item := self.items.popleft(), Envelope):
-                client_events.append(item)
-        except IndexError:
-            return False
-        finally:
-            self.items.extendleft(reversed(client_events))
-        return True
+        # Any thread does this: meanwhile the dispatch loop must not miss an event of the client.
+        for item in self.items.copy():
+            if isinstance(item, Envelope):
+                try:
+                    self.items.remove(item)
+                except ValueError:
+                    continue  # The dispatch loop was quicker.
+                return True
+        return False
 
     def close(self, loop: asyncio.AbstractEventLoop | None) -> None:
         super().close(loop)
