@@ -330,17 +330,31 @@ async def test_no_message_of_a_layer_drains(
     assert counted()["event.unhandled"] == 2
 
 
-async def test_handshake_that_is_not_answered_is_refused(serve: "Serve") -> None:
+@pytest.mark.parametrize("asked", [False, True])
+async def test_handshake_that_is_not_answered_is_refused(
+    serve: "Serve", settle: Settle, caplog: pytest.LogCaptureFixture, asked: bool
+) -> None:
+    calls: list[str] = []
+
     class Undecided(AsyncWebsocketConsumer):
         async def connect(self) -> None:
-            pass
+            calls.append("connect")
+
+        async def on_drain(self, retry_after: float, /) -> None:
+            calls.append("on_drain")
+            await self.send("nobody is there yet")
+
+        async def disconnect(self, code: int, /) -> None:
+            calls.append("disconnect")
 
     client = serve(Undecided)
-    client.give({"type": "websocket.connect"})
-    while client.unread:  # noqa: ASYNC110  # the application's own step
-        await asyncio.sleep(0)
+    if asked:
+        client.give({"type": "websocket.connect"})
+    await settle()
     await drain()
     assert [event["type"] for event in await client.ended()] == ["websocket.close"]
+    assert calls == (["connect"] if asked else []) + ["disconnect"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 # HTTP.
@@ -551,6 +565,32 @@ async def test_client_that_does_not_let_go_holds_up_nothing(
         report = await drain(timeout=0.05)
     assert (report.aborted, report.stuck) == (1, 0)
     assert house.ends == [1012]
+
+
+async def test_goodbye_of_a_connection_whose_channel_cannot_be_opened_is_given_up(
+    serve: "Serve",
+    settle: Settle,
+    monkeypatch: pytest.MonkeyPatch,
+    default_layer: InMemoryChannelLayer,
+) -> None:
+    go_on = asyncio.Event()
+
+    async def open_mailbox(mailbox: object) -> None:
+        await go_on.wait()
+        raise ConnectionError("the broker is away")
+
+    async def send(event: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(default_layer, "open_mailbox", open_mailbox)
+    monkeypatch.setattr(_drain, "GRACE", 0)
+    client = serve(Guest.as_asgi(ends=[], go_on=go_on), send=send)
+    await settle()
+    assert (await drain(timeout=0)).stuck == 1
+    go_on.set()
+    with pytest.raises(ConnectionError, match="the broker is away"):
+        await client.ended()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_layer_that_does_not_close_holds_up_nothing(

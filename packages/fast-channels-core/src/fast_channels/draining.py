@@ -86,7 +86,8 @@ async def drain(*, timeout: float = 20.0, jitter: float = 5.0, batch: int = 100)
 
     A second call joins the first, with the first one's options, and returns the same report.
     Cancelling a call does not stop the drain. A handler of a consumer may call it, too; it is not
-    waited for then. Each event loop of a process has a drain of its own.
+    waited for then, unless it does so from a thread or a task of its own. Each event loop of a
+    process has a drain of its own.
 
     Raises :class:`TypeError` and :class:`ValueError` for numbers that make no sense.
     """

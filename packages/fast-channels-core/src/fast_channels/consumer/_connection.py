@@ -97,7 +97,14 @@ class Connection(Reports):
         """Run until the connection has ended and everything of it is released."""
         server_task = self._server_task = cast("asyncio.Task[object]", asyncio.current_task())
         cancelled_before = server_task.cancelling()
-        await self.channel.open()
+        try:
+            await self.channel.open()
+        except BaseException:
+            if self._goodbye is not None:
+                # It was aborted meanwhile.
+                self._goodbye.give_up()
+                await self._goodbye.ended()
+            raise
         self.task = self.loop.create_task(self._serve(), context=self.context)
         self.task.add_done_callback(self._stop_reading)
         if (probe := self.probe()) is not None:

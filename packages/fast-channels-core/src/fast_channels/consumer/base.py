@@ -175,6 +175,7 @@ class AsyncConsumer:
         Override it to take leave of the client, or to bring to a good end what must not be cut;
         after it the connection is closed with 1012. :func:`fast_channels.draining.drain` says how
         long it may take. ``retry_after``: seconds after which the client is told to come back.
+        A WebSocket that is not accepted yet is refused without this call.
         """
 
     async def connection_drain(self, event: Event, /) -> None:
@@ -186,9 +187,14 @@ class AsyncConsumer:
             await connection.crew.finish()
         if connection.ending is None:
             try:
-                await self.on_drain(retry_after)
+                if self._is_connected():
+                    await self.on_drain(retry_after)
             finally:
                 connection.end(SERVICE_RESTART, retry_reason(retry_after))
+
+    def _is_connected(self) -> bool:
+        """Whether there is anybody to take leave of."""
+        return True
 
     def _make_protocol(self) -> Protocol:
         return Protocol()
