@@ -111,6 +111,54 @@ async def test_an_error_in_connect_always_closes(
     assert (accept["type"], close["code"]) == ("websocket.accept", 1011)
 
 
+@pytest.mark.parametrize("consumer", [Reporting, Ignoring])
+async def test_an_error_in_connect_closes_also_after_accept(
+    serve: "Serve", default_layer: InMemoryChannelLayer, consumer: type[Faulty]
+) -> None:
+    class HalfReady(consumer):  # type: ignore[valid-type, misc]  # a class that a parameter names
+        async def connect(self) -> None:
+            await self.accept()
+            raise LookupError
+
+    client = await serve.open(HalfReady())
+    assert [event.get("code") for event in await client.ended()] == [1011]
+
+
+@pytest.mark.parametrize("consumer", [Faulty, Reporting, Ignoring])
+async def test_an_accept_that_the_server_does_not_take_is_none(
+    serve: "Serve", default_layer: InMemoryChannelLayer, consumer: type[Faulty]
+) -> None:
+    class Fancy(consumer):  # type: ignore[valid-type, misc]  # a class that a parameter names
+        async def connect(self) -> None:
+            await self.accept(headers=[(b"x-fancy", b"\n")])
+
+    async def send(event: Any) -> None:
+        if event.get("headers"):
+            raise ValueError("no line ends in headers")
+        await client.sent(event)
+
+    client = serve(Fancy(), send=send)
+    client.give({"type": "websocket.connect"})
+    accept, close = await client.ended()
+    assert (accept["type"], close["code"]) == ("websocket.accept", 1011)
+
+
+async def test_headers_are_checked_before_they_are_sent(
+    serve: "Serve", default_layer: InMemoryChannelLayer
+) -> None:
+    class Careless(Faulty):
+        async def connect(self) -> None:
+            headers: Any = [("x-text", "no bytes")]
+            with pytest.raises(TypeError, match="must be bytes, not 'x-text': 'no bytes'"):
+                await self.accept(headers=headers)
+            with pytest.raises(TypeError, match="must be bytes, not 'x-text': 'no bytes'"):
+                await self.reject(mode="denial", headers=headers)
+            await self.accept()
+
+    client = await serve.open(Careless())
+    assert await client.leave() == []
+
+
 async def test_an_error_after_the_end_changes_nothing(
     serve: "Serve", default_layer: InMemoryChannelLayer, counted: Counted
 ) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from fast_channels.consumer._close_frame import INTERNAL_ERROR
 from fast_channels.consumer._outbox import Outbox, OutboxWriter
 from fast_channels.consumer._protocol import LOST, Ending, Protocol
+from fast_channels.consumer._response import checked_headers
 from fast_channels.exceptions import ConnectionStateError
 from fast_channels.statistics import statistics
 from fast_channels.types import Event, Headers, Scope, Send
@@ -69,10 +70,17 @@ class Socket(Protocol):
                 f"subprotocol {subprotocol!r} was not offered by the client "
                 f"(offered: {', '.join(map(repr, offered)) or 'none'})"
             )
+        event = _accept(subprotocol, headers)
         self.state = State.OPEN
         if self._options is not None:
             self._outbox = OutboxWriter(self._send, self._options, self)
-        await self.finish(self._send(_accept(subprotocol, headers)))
+        try:
+            await self.finish(self._send(event))
+        except Exception:
+            if self.state is State.OPEN:
+                # The server would not have it, so the client still waits for an answer.
+                self.state = State.CONNECTING
+            raise
         if self.state is State.OPEN:
             self.connection.take_frames(self._send if self._outbox is None else self._outbox.send)
 
@@ -177,7 +185,7 @@ class Socket(Protocol):
 
 
 def _accept(subprotocol: str | None, headers: Headers | None) -> Event:
-    pairs = [] if headers is None else list(headers)
+    pairs = [] if headers is None else checked_headers(headers)
     return {"type": "websocket.accept", "subprotocol": subprotocol, "headers": pairs}
 
 

@@ -109,7 +109,8 @@ class AsyncWebsocketConsumer(GroupMember):
 
         Raises :class:`ConnectionStateError` if it was accepted before, :class:`ValueError` for
         a subprotocol that was not offered (the client would have to fail the connection:
-        RFC 6455, 4.1). Does nothing if the client has left.
+        RFC 6455, 4.1), :class:`TypeError` for headers that are not bytes. Does nothing if the
+        client has left.
         """
         await self._socket.accept(self.scope, subprotocol, headers)
 
@@ -247,9 +248,10 @@ class AsyncWebsocketConsumer(GroupMember):
         itself is logged, too, and closes with 1011.
         """
         self._log_error(exc, event)
-        if self._socket.state is State.OPEN and self.error_policy == "report":
+        may_go_on = self._socket.state is State.OPEN and event.get("type") != "websocket.connect"
+        if may_go_on and self.error_policy == "report":
             await self.send(await self._encode(self.error_frame(exc, event)))
-        elif self._socket.state is State.OPEN and self.error_policy == "ignore":
+        elif may_go_on and self.error_policy == "ignore":
             statistics.count("handler.error", f"{type(self).__qualname__} lives on after an error")
         else:
             self._socket.accept_to_close(self.scope)
@@ -311,6 +313,9 @@ class AsyncWebsocketConsumer(GroupMember):
             await self.close(message.get("code"), message.get("reason"))
         except (TypeError, ValueError) as error:
             raise UnhandledEventError(f"a 'websocket.close' message is refused: {error}") from None
+
+    def _is_connected(self) -> bool:
+        return self._socket.state is not State.CONNECTING
 
     def _make_protocol(self) -> Socket:
         outbox, heartbeat = self.outbox, Heartbeat.of(self)
