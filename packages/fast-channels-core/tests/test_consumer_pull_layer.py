@@ -219,6 +219,22 @@ async def test_a_layer_that_fails_later(
     assert "its channel layer failed" in caplog.text
 
 
+async def test_a_layer_whose_own_task_was_cancelled_has_failed(
+    serve: "Serve",
+    layer: QueueLayer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def receive(channel: str) -> Message:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(layer, "receive", receive)
+    client = serve(Member)
+    client.give({"type": "websocket.connect"})
+    assert await end_of(client) == [1011]
+    assert "its channel layer failed" in caplog.text
+
+
 async def test_a_channel_that_cannot_be_closed_stops_nothing(
     serve: "Serve", layer: QueueLayer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -51,7 +51,7 @@ class ConnectionChannel:
                 await pulled.opened
         except ChannelClosed:
             self._closed()
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._connection.log_failure(error, "its channel layer failed")
             self._connection.end(INTERNAL_ERROR)
 
