@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, cast
 
 from fast_channels.consumer._close_frame import ABNORMAL
-from fast_channels.consumer._outbox import Outbox
+from fast_channels.consumer._outbox import ONE_WAITS, Outbox
 from fast_channels.consumer._protocol import Ending
 from fast_channels.consumer._socket import Socket, State
 from fast_channels.consumer._wheel import RESOLUTION, WheelEntry, wheel_of_loop
@@ -165,3 +165,14 @@ class WatchedSocket(Socket):
         if self._is_silent:
             ending = ending._replace(code=TIMEOUT)
         await super().say_goodbye(ending)
+
+
+def make_socket(consumer: "AsyncWebsocketConsumer") -> Socket:
+    """The socket that the consumer's attributes ask for."""
+    outbox, heartbeat = consumer.outbox, Heartbeat.of(consumer)
+    if outbox is None and (consumer.overflow == "close" or heartbeat is not None):
+        # What ends the connection from outside frees a handler that waits in send().
+        outbox = ONE_WAITS
+    if outbox is None or heartbeat is None:
+        return Socket(consumer.base_send, outbox)
+    return WatchedSocket(consumer.base_send, outbox, heartbeat)

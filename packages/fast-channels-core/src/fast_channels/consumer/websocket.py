@@ -20,8 +20,8 @@ from fast_channels.consumer._frames import (
     text_frame,
 )
 from fast_channels.consumer._groups import GroupMember
-from fast_channels.consumer._heartbeat import Heartbeat, WatchedSocket
-from fast_channels.consumer._outbox import ONE_WAITS, Outbox, require_outbox
+from fast_channels.consumer._heartbeat import Heartbeat, make_socket
+from fast_channels.consumer._outbox import Outbox, require_outbox
 from fast_channels.consumer._protocol import LOST
 from fast_channels.consumer._socket import Socket, State
 from fast_channels.consumer.base import require_scope_type
@@ -318,13 +318,7 @@ class AsyncWebsocketConsumer(GroupMember):
         return self._socket.state is not State.CONNECTING
 
     def _make_protocol(self) -> Socket:
-        outbox, heartbeat = self.outbox, Heartbeat.of(self)
-        if outbox is None and (self.overflow == "close" or heartbeat is not None):
-            outbox = ONE_WAITS
-        if outbox is None or heartbeat is None:
-            self._socket = Socket(self.base_send, outbox)
-        else:
-            self._socket = WatchedSocket(self.base_send, outbox, heartbeat)
+        self._socket = make_socket(self)
         return self._socket
 
     async def _encode(self, content: object) -> str:
