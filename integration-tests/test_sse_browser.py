@@ -82,6 +82,7 @@ async def test_it_moves_to_the_process_that_takes_over(tmp_path: Path, page: Pag
         (tmp_path / folder).mkdir()
     with Server(command, port, tmp_path / "old") as old:
         await page.goto(f"http://127.0.0.1:{port}/")
+        old.reports.wait_for("connect")  # with its groups joined
         publish(old, "one")
         await expect(items).to_have_text(['greeting "hello" ', 'message "one" n\u00b0 1'])
         old.request("POST", "/drain")
