@@ -2,9 +2,17 @@
 
 import asyncio
 import math
+from typing import Final
 
 from fast_channels._event_stream import CONTENT_TYPE, HEADERS, encode_retry
 from fast_channels.types import Headers, Receive, Scope, Send
+
+PLAIN_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+
+
+def can_deny(scope: Scope) -> bool:
+    """Whether the server has ASGI's extension for HTTP responses to WebSocket handshakes."""
+    return "websocket.http.response" in (scope.get("extensions") or {})
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, retry_after: float) -> None:
@@ -22,7 +30,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send, retry_after: float)
         return
     # RFC 9110, 10.2.3: whole seconds.
     seconds = str(math.ceil(retry_after)).encode()
-    headers: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", seconds)]
+    headers: Headers = [PLAIN_TEXT, (b"retry-after", seconds)]
     await deny(scope, receive, send, 503, headers, b"Service Unavailable", code=1012)
 
 
@@ -44,7 +52,7 @@ async def deny(
         event = await receive()
         if event["type"] != "websocket.connect":
             return  # The client has left.
-        if "websocket.http.response" not in (scope.get("extensions") or {}):
+        if not can_deny(scope):
             await send({"type": "websocket.close", "code": code})
             return
     prefix = "websocket.http" if scope["type"] == "websocket" else "http"

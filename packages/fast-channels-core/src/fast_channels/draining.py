@@ -50,7 +50,7 @@ from typing import Final
 
 from fast_channels._drain import GRACE, Drain, DrainOptions, DrainReport, close_layers
 from fast_channels._held_signals import HeldSignals
-from fast_channels._refusal import refuse
+from fast_channels._refusal import PLAIN_TEXT, refuse
 from fast_channels.consumer._live import (
     LiveConnections,
     any_gate_is_closed,
@@ -146,7 +146,7 @@ class _Readiness:
         if scope["type"] != "http":
             raise ValueError(f"readiness answers HTTP requests, not {scope['type']!r}")
         ready = is_ready()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+        headers = [PLAIN_TEXT, (b"cache-control", b"no-store")]
         status = 200 if ready else 503
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"ready" if ready else b"draining"})

@@ -13,10 +13,10 @@ What was refused is counted in :data:`fast_channels.statistics.statistics`, as `
 import math
 from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 from fast_channels._guard import Guard
-from fast_channels._refusal import deny
+from fast_channels._refusal import PLAIN_TEXT, deny
 from fast_channels.middleware.base import BaseMiddleware
 from fast_channels.statistics import statistics
 from fast_channels.types import ASGIApp, Receive, Scope, Send
@@ -201,7 +201,7 @@ class LimitsMiddleware(BaseMiddleware):
             statistics.count(
                 "limit.connections", f"{key!r} has {allowed} WebSockets and was refused another"
             )
-            await deny(scope, receive, send, 429, _PLAIN_TEXT, b"Too many connections.", code=1008)
+            await deny(scope, receive, send, 429, [PLAIN_TEXT], b"Too many connections.", code=1008)
             return
         self._open[key] = self._open.get(key, 0) + 1
         try:
@@ -223,6 +223,3 @@ class LimitsMiddleware(BaseMiddleware):
                 await send(event)
 
             await super().__call__(scope, guard.receive, send_while_open)
-
-
-_PLAIN_TEXT: Final = [(b"content-type", b"text/plain; charset=utf-8")]

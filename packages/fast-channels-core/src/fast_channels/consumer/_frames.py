@@ -1,15 +1,15 @@
 """The ASGI events that a WebSocket consumer sends, checked and put together."""
 
-from collections.abc import Mapping
 from typing import Final
 
+from fast_channels._refusal import PLAIN_TEXT
 from fast_channels.consumer._response import checked_headers
 from fast_channels.consumer._socket import Denial
-from fast_channels.types import Event, Headers, Scope, Send
+from fast_channels.types import Event, Headers, Send
 
 # RFC 9110, 15.5.22.
 _UPGRADE: Final = [
-    (b"content-type", b"text/plain; charset=utf-8"),
+    PLAIN_TEXT,
     (b"connection", b"upgrade"),
     (b"upgrade", b"websocket"),
 ]
@@ -39,15 +39,10 @@ def make_denial(status: int, body: str | bytes, headers: Headers) -> Denial:
     pairs = checked_headers(headers)
     if isinstance(body, str):
         body = body.encode()
-        pairs = pairs or [(b"content-type", b"text/plain; charset=utf-8")]
+        pairs = pairs or [PLAIN_TEXT]
     elif not isinstance(body, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise TypeError(f"the body must be a str or bytes, not {type(body).__name__}")
     return Denial(status, pairs, body)
-
-
-def extensions_of(scope: Scope) -> Mapping[str, object]:
-    extensions: Mapping[str, object] = scope.get("extensions") or {}
-    return extensions
 
 
 def error_report(code: int, error: str, message: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
 
+from fast_channels._refusal import PLAIN_TEXT
 from fast_channels.consumer._close_frame import SERVICE_RESTART
 from fast_channels.consumer._protocol import Ending, Protocol
 from fast_channels.exceptions import ConnectionStateError
@@ -16,7 +17,6 @@ NO_CONTENT: Final = frozenset({204, 304})
 """The statuses whose responses have no body: RFC 9110, 6.4.1."""
 HELD: Final = 0.001
 """Seconds that a write takes if the server has to wait for the client, and else does not."""
-_PLAIN: Final = (b"content-type", b"text/plain; charset=utf-8")
 
 
 class State(Enum):
@@ -123,7 +123,7 @@ class Response(Protocol):
         """
         if self.state is State.WAITING:
             drained = ending.code == SERVICE_RESTART
-            await self.start(503 if drained else 500, [_PLAIN])
+            await self.start(503 if drained else 500, [PLAIN_TEXT])
             await self.body(
                 b"Service Unavailable" if drained else b"Internal Server Error", more_body=False
             )

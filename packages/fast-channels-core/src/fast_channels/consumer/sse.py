@@ -13,6 +13,7 @@ from fast_channels._event_stream import (
     encode_event,
     encode_retry,
 )
+from fast_channels._refusal import PLAIN_TEXT
 from fast_channels.consumer._groups import GroupMember
 from fast_channels.consumer._keep_alive import KeptAlive, require_interval
 from fast_channels.consumer._response import Response, State
@@ -93,7 +94,7 @@ class AsyncSSEConsumer(GroupMember, AsyncHttpConsumer):
         if self._response.state is State.STARTED:
             raise ConnectionStateError("reject() comes too late, the stream has begun: use close()")
         if headers is None and body:
-            headers = [_PLAIN_TEXT]
+            headers = [PLAIN_TEXT]
         await self.send_response(status, body, headers=headers)
 
     async def send_event(
@@ -226,6 +227,5 @@ def _text(data: str | None, json: object) -> str:
     return _encode_json(json).decode() if data is None else data
 
 
-_PLAIN_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _ALLOW: Final = [(b"allow", b"GET, HEAD"), (b"content-length", b"0")]
 _encode_json = msgspec.json.Encoder().encode

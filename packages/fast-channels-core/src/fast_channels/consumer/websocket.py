@@ -9,11 +9,11 @@ from asgiref.typing import (
     WebSocketReceiveEvent,
 )
 
+from fast_channels._refusal import can_deny
 from fast_channels.consumer._close_frame import INTERNAL_ERROR, close_code, close_reason
 from fast_channels.consumer._frames import (
     binary_frame,
     error_report,
-    extensions_of,
     frame_key,
     make_denial,
     require_upgrade,
@@ -209,7 +209,7 @@ class AsyncWebsocketConsumer(GroupMember):
         if self._socket.state is State.CONNECTING:
             if mode == "close":
                 self._socket.accept_to_close(self.scope)
-            elif mode == "denial" and "websocket.http.response" in extensions_of(self.scope):
+            elif mode == "denial" and can_deny(self.scope):
                 self._socket.denial = denial
             await self.close(code, reason)
 
