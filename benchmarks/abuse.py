@@ -3,10 +3,10 @@
 import statistics
 from dataclasses import dataclass
 
-from benchmarks.ratios import in_turn, ratio
+from benchmarks.ratios import in_turn
 from benchmarks.report import Figure, Report
 from benchmarks.sides import Cores, Side
-from benchmarks.steady import SteadyEchoes, percentile
+from benchmarks.steady import SteadyEchoes, latency_figures, note_percentiles
 from benchmarks.workers._process import pin
 
 CLIENTS = 100
@@ -42,16 +42,7 @@ def run(ours: Side, _reference: Side, cores: Cores) -> Report:
         found = _measure(variant, ours, cores)
         for name, values in found.items():
             samples[f"{variant.name}: {name}"] = values
-        for percent in ("p50", "p99"):
-            beside, alone = found[f"{percent} beside"], found[f"{percent} alone"]
-            figures += [
-                Figure(f"{variant.name}: {percent} alone", statistics.median(alone) * 1000, "ms"),
-                Figure(
-                    f"{variant.name}: {percent} beside the abuser / alone",
-                    ratio(beside, alone),
-                    at_most=variant.goal,
-                ),
-            ]
+        figures += latency_figures(variant.name, found, "the abuser", variant.goal)
         added = statistics.median(found["load beside"]) - statistics.median(found["load alone"])
         figures.append(Figure(f"{variant.name}: added load", added * 100, "% of a core"))
     conditions = (
@@ -72,8 +63,7 @@ def _measure(variant: Variant, side: Side, cores: Cores) -> dict[str, list[float
             latencies = echoes.latencies(FRAMES, INTERVAL)
             load = (server.cpu_seconds() - before) / (FRAMES * INTERVAL)
             found.setdefault(f"load {name}", []).append(load)
-            for percent in (50, 99):
-                found.setdefault(f"p{percent} {name}", []).append(percentile(latencies, percent))
+            note_percentiles(found, name, latencies)
             return load
 
         def measure_alone() -> float:

@@ -1,13 +1,12 @@
 """A client that never reads, in a room of others: what it costs the server, and them."""
 
-import statistics
 from contextlib import ExitStack
 
 from benchmarks.clients import connect
-from benchmarks.ratios import in_turn, ratio
+from benchmarks.ratios import in_turn
 from benchmarks.report import Figure, Report
 from benchmarks.sides import Cores, ServerProcess, Side
-from benchmarks.steady import SteadyRoom, percentile
+from benchmarks.steady import SteadyRoom, latency_figures, note_percentiles
 from benchmarks.workers._process import pin
 
 MEMBERS = 100
@@ -31,16 +30,7 @@ def run(ours: Side, _reference: Side, cores: Cores) -> Report:
         found, megabytes = _measure(policy, ours, cores)
         for name, values in found.items():
             samples[f"{policy}: {name}"] = values
-        for percent in ("p50", "p99"):
-            beside, alone = found[f"{percent} beside"], found[f"{percent} alone"]
-            figures += [
-                Figure(f"{policy}: {percent} alone", statistics.median(alone) * 1000, "ms"),
-                Figure(
-                    f"{policy}: {percent} beside a slow client / alone",
-                    ratio(beside, alone),
-                    at_most=1.2,
-                ),
-            ]
+        figures += latency_figures(policy, found, "a slow client", 1.2)
         figures.append(Figure(f"{policy}: memory for the slow client", megabytes, "MB"))
     conditions = (
         f"{MEMBERS} clients in a room on uvicorn, {1 / INTERVAL:.0f} messages of {SIZE:,} bytes a "
@@ -65,8 +55,7 @@ def _measure(policy: str, side: Side, cores: Cores) -> tuple[dict[str, list[floa
 
         def measure(name: str, room: SteadyRoom) -> float:
             latencies = room.latencies(MESSAGES, INTERVAL)
-            for percent in (50, 99):
-                found.setdefault(f"p{percent} {name}", []).append(percentile(latencies, percent))
+            note_percentiles(found, name, latencies)
             return 0
 
         in_turn(

@@ -4,9 +4,11 @@ import json
 import select
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.clients import Member, text_frame
+from benchmarks.ratios import ratio
+from benchmarks.report import Figure
 
 
 class _TimedMember(Member):
@@ -107,3 +109,24 @@ class SteadyEchoes:
 
 def percentile(latencies: Sequence[float], percent: int) -> float:
     return statistics.quantiles(latencies, n=100, method="inclusive")[percent - 1]
+
+
+def note_percentiles(found: dict[str, list[float]], name: str, latencies: Sequence[float]) -> None:
+    """Add the median and the 99th percentile of a turn to those of the turns before."""
+    for percent in (50, 99):
+        found.setdefault(f"p{percent} {name}", []).append(percentile(latencies, percent))
+
+
+def latency_figures(
+    variant: str, found: Mapping[str, Sequence[float]], beside_whom: str, at_most: float | None
+) -> list[Figure]:
+    """Of what was noted as "alone" and "beside", in turn."""
+    figures: list[Figure] = []
+    for percent in ("p50", "p99"):
+        beside, alone = found[f"{percent} beside"], found[f"{percent} alone"]
+        label = f"{variant}: {percent} beside {beside_whom} / alone"
+        figures += [
+            Figure(f"{variant}: {percent} alone", statistics.median(alone) * 1000, "ms"),
+            Figure(label, ratio(beside, alone), at_most=at_most),
+        ]
+    return figures
