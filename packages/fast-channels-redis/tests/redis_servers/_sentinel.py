@@ -137,10 +137,14 @@ class SentinelTrio:
         return self
 
     def wait_until_complete(self) -> None:
-        """Wait until each Sentinel sees a master, two replicas in sync and two other Sentinels."""
+        """Wait until each Sentinel sees a master, two replicas in sync and two other Sentinels,
+        and the master counts both replicas, which it may do later than they say they are."""
         wait_until(
             lambda: all(sentinel.sees_all() for sentinel in self.sentinels),
             "each Sentinel knows all",
+        )
+        wait_until(
+            lambda: self.master.execute("WAIT", "2", "100") == 2, "the master counts both replicas"
         )
 
     @property
