@@ -28,10 +28,10 @@ PYTHONS = ("3.11", "3.12", "3.13")
 NEEDS = {
     CORE: (CORE,),
     TESTING: (CORE, TESTING),
-    REDIS: (CORE, REDIS),
+    REDIS: (CORE, TESTING, REDIS),
     META: (CORE, TESTING, META),
 }
-EXTRAS = {CORE: "[encryption]", REDIS: "[hiredis]"}
+EXTRAS = {CORE: "[encryption]", REDIS: "[hiredis]", TESTING: "[suite]"}
 
 # The releases of redis-py that the Redis layers are tested with, and the tests that depend on it.
 REDIS_PY = ("==5.0.0", "==5.*", "==6.*", "==7.*", "==8.0.*", "")

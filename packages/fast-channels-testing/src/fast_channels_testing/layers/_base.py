@@ -1,0 +1,101 @@
+"""What a layer's author fills in, and how a test of the suite runs."""
+
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import ClassVar, Final, Literal, TypeVar
+
+import pytest
+
+from fast_channels_testing.layers._capabilities import (
+    Capabilities,
+    NotSupported,
+    Support,
+    UndeclaredCapability,
+    Unknown,
+)
+from fast_channels_testing.layers._layers import Broker, LayerFactory, Layers
+
+Tier = Literal["core", "groups", "scale-out", "life-cycle", "durability", "extensions", "model"]
+S = TypeVar("S", bound="SuiteBase")
+MARK: Final = "__layer_test__"
+"""The attribute of a test of the suite that says what it is: a pair of tier and capability."""
+
+
+class SuiteBase:
+    """The part of the suite that is not a test."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    """What the layer has beyond the promises of every layer."""
+
+    deadline: ClassVar[float] = 20
+    """Seconds that a single wait of a test may take."""
+
+    @staticmethod
+    def loop_factory() -> asyncio.AbstractEventLoop:
+        """Makes the event loop of each test."""
+        return asyncio.new_event_loop()
+
+    @pytest.fixture
+    def make_layer(self) -> LayerFactory:
+        """Yours to give: makes a layer on the broker of this test, as often as it is called."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a fixture `make_layer` that returns a function which "
+            "makes a layer, such as functools.partial(MyLayer, url)"
+        )
+
+    @pytest.fixture
+    def broker(self) -> Broker | None:
+        """Yours to give, for the tests of durability: the broker of this test, to be disturbed."""
+        return None
+
+    @pytest.fixture
+    def layers(self, make_layer: LayerFactory, broker: Broker | None) -> Layers:
+        """What each test works with."""
+        return Layers(make_layer, broker, self.deadline)
+
+
+def layer_test(
+    tier: Tier, *, needs: str | None = None
+) -> Callable[[Callable[[S, Layers], Awaitable[None]]], Callable[[S, Layers], None]]:
+    """Make a coroutine a test of the suite, which runs it in an event loop of its own.
+
+    ``needs`` names the capability that it tests; without one, every layer has to pass. Afterwards
+    the layers are closed, and no task may be left.
+    """
+
+    def decorate(test: Callable[[S, Layers], Awaitable[None]]) -> Callable[[S, Layers], None]:
+        @wraps(test)
+        def run(self: S, layers: Layers) -> None:
+            support: Support | None = getattr(self.capabilities, needs) if needs else None
+            if isinstance(support, NotSupported):
+                pytest.skip(f"{needs} is not supported: {support.reason}")
+            try:
+                with asyncio.Runner(loop_factory=self.loop_factory) as runner:
+                    runner.run(_run(test(self, layers), layers))
+            except Exception as error:
+                if isinstance(support, Unknown):
+                    pytest.xfail(f"{needs} is not declared, and not there: {error!r}")
+                raise
+            if isinstance(support, Unknown):
+                warnings.warn(
+                    f"{test.__name__} passes: declare {needs}=SUPPORTED in the capabilities of "
+                    f"{type(self).__name__}, or NotSupported(reason)",
+                    UndeclaredCapability,
+                    stacklevel=1,
+                )
+
+        setattr(run, MARK, (tier, needs))
+        return run
+
+    return decorate
+
+
+async def _run(test: Awaitable[None], layers: Layers) -> None:
+    try:
+        await test
+    finally:
+        await layers.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"these tasks were left when every layer was closed: {left}"
