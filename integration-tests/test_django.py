@@ -210,12 +210,13 @@ def test_worker_is_given_what_fastapi_sends(site: Site, channel: str, room: str)
     try:
         wait_until(lambda: site.receivers() == 2, "both receive")
         with open_websocket(site.fastapi, f"/room/{room}") as bob:
-            entered(bob)
+            reply_to = entered(bob)
             for number in range(50):
                 order = {"to": "channel", "name": channel, "type": "job", "text": str(number)}
                 say(bob, order)
             answers = sorted(heard(bob)["text"] for _ in range(50))
             assert answers == sorted(f"{number} is done" for number in range(50))
+        wait_until(lambda: site.redis.execute("GET", f"done:{reply_to}") == "50", "all are over")
         for worker in workers:
             worker.send_signal(signal.SIGINT)
         for worker in workers:

@@ -17,7 +17,9 @@ from channels.generic.websocket import (
     WebsocketConsumer,
 )
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.utils.safestring import mark_safe
+from redis import Redis
 
 Message = dict[str, Any]
 
@@ -103,15 +105,27 @@ class Everybody(WebsocketConsumer):
         self.send(json.dumps({"text": message["text"]}))
 
 
+def count_done(message: Message) -> None:
+    """Tell the test that the answer has been sent, and the call that sent it is over.
+
+    A client has the answer earlier, and a worker that is stopped in between waits for ever:
+    async_to_sync for the event loop, the end of the process for its thread.
+    """
+    with Redis.from_url(settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"][0]) as redis:
+        redis.incr(f"done:{message['reply_to']}")
+
+
 class Worker(AsyncConsumer):
     """Answers to the channel that asked."""
 
     async def job(self, message: Message) -> None:
         answer = {"type": "chat.message", "text": f"{message['text']} is done"}
         await get_channel_layer().send(message["reply_to"], answer)
+        count_done(message)
 
 
 class SyncWorker(SyncConsumer):
     def job(self, message: Message) -> None:
         answer = {"type": "chat.message", "text": f"{message['text']} is done"}
         async_to_sync(self.channel_layer.send)(message["reply_to"], answer)
+        count_done(message)
