@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from fast_channels.layers import BaseChannelLayer
 from fast_channels.types import Message
 
 T = TypeVar("T")
 
+_LAST: Final[Message] = {"type": "last"}
 
 LayerFactory = Callable[..., BaseChannelLayer]
 """Makes a layer on the test's broker; each call is as good as another process.
@@ -61,14 +62,29 @@ class Layers:
         self._made.append(layer)
         return layer
 
-    async def soon(self, awaitable: Awaitable[T]) -> T:
-        """The result, or ``TimeoutError`` after the deadline."""
-        async with asyncio.timeout(self.deadline):
-            return await awaitable
+    async def soon(self, awaitable: Awaitable[T], what: str = "") -> T:
+        """The result, or ``TimeoutError`` after the deadline; ``what`` was waited for."""
+        what = what or getattr(awaitable, "__qualname__", repr(awaitable))
+        deadline = asyncio.timeout(self.deadline)
+        try:
+            async with deadline:
+                return await awaitable
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise TimeoutError(f"waited {self.deadline:g} s in vain for {what}") from None
 
     async def receive(self, layer: BaseChannelLayer, channel: str, count: int) -> list[Message]:
         """The next ``count`` messages of a channel."""
-        return [await self.soon(layer.receive(channel)) for _ in range(count)]
+        received: list[Message] = []
+        while len(received) < count:
+            what = f"message {len(received) + 1} of {count} to {channel!r}; so far: {received!r}"
+            received.append(await self.soon(layer.receive(channel), what))
+        return received
+
+    async def numbers(self, layer: BaseChannelLayer, channel: str, count: int) -> list[int]:
+        """What the next ``count`` messages have under ``"n"``."""
+        return [message["n"] for message in await self.receive(layer, channel, count)]
 
     async def member(self, layer: BaseChannelLayer, group: str) -> str:
         """A new channel in a group."""
@@ -76,15 +92,53 @@ class Layers:
         await self.soon(layer.group_add(group, channel))
         return channel
 
+    async def drain(
+        self, sender: BaseChannelLayer, layer: BaseChannelLayer, channel: str
+    ) -> list[Message]:
+        """What a channel holds, up to a message that ``sender`` sends to it now.
+
+        That is all that the same ``sender`` has sent to it directly.
+        """
+        await self.soon(sender.send(channel, _LAST))
+        return await self._up_to_last(layer, channel)
+
+    async def drain_group(
+        self, sender: BaseChannelLayer, layer: BaseChannelLayer, group: str, channel: str
+    ) -> list[Message]:
+        """What a channel holds, up to a message that ``sender`` sends to the group now.
+
+        That is all of the group that it gets from the same ``sender``, be it a member or not. It
+        is one afterwards: only to a group is what was sent to the group certain to come first.
+        """
+        await self.soon(layer.group_add(group, channel))
+        await self.soon(sender.group_send(group, _LAST))
+        return await self._up_to_last(layer, channel)
+
+    async def _up_to_last(self, layer: BaseChannelLayer, channel: str) -> list[Message]:
+        received: list[Message] = []
+        while not received or received[-1] != _LAST:
+            received += await self.receive(layer, channel, 1)
+        return received[:-1]
+
     async def nothing_waits(
         self, sender: BaseChannelLayer, layer: BaseChannelLayer, channel: str
     ) -> None:
         """Fail unless a message that is sent now is the next one that the channel gets."""
-        await self.soon(sender.send(channel, {"type": "last"}))
-        received = await self.soon(layer.receive(channel))
-        assert received == {"type": "last"}, f"{channel!r} held a message that nobody expected"
+        unexpected = await self.drain(sender, layer, channel)
+        assert not unexpected, f"{channel!r} held messages that nobody expected: {unexpected!r}"
 
     async def close(self) -> None:
         """Close every layer that was made, last one first."""
         for layer in reversed(self._made):
             await self.soon(layer.close())
+
+
+def numbered(number: int, **values: Any) -> Message:
+    """A message that can be told from others."""
+    return {"type": "n", "n": number, **values}
+
+
+async def rounds(count: int) -> None:
+    """Let the event loop run a few times, so that others get somewhere."""
+    for _ in range(count):
+        await asyncio.sleep(0)
