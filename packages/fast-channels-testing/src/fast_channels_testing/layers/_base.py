@@ -20,7 +20,8 @@ from fast_channels_testing.layers._layers import Broker, LayerFactory, Layers
 Tier = Literal["core", "groups", "scale-out", "life-cycle", "durability", "extensions", "model"]
 S = TypeVar("S", bound="SuiteBase")
 MARK: Final = "__layer_test__"
-"""The attribute of a test of the suite that says what it is: a pair of tier and capability."""
+"""The attribute of a test of the suite that says what it is: its tier, and a tuple of the names of
+the capabilities that it needs."""
 
 
 class SuiteBase:
@@ -57,36 +58,40 @@ class SuiteBase:
 
 
 def layer_test(
-    tier: Tier, *, needs: str | None = None
+    tier: Tier, *, needs: str | tuple[str, ...] = ()
 ) -> Callable[[Callable[[S, Layers], Awaitable[None]]], Callable[[S, Layers], None]]:
     """Make a coroutine a test of the suite, which runs it in an event loop of its own.
 
-    ``needs`` names the capability that it tests; without one, every layer has to pass. Afterwards
-    the layers are closed, and no task may be left.
+    ``needs`` names the capability that it tests, or several; without one, every layer has to
+    pass. Afterwards the layers are closed, and no task may be left.
     """
+    names = (needs,) if isinstance(needs, str) else needs
 
     def decorate(test: Callable[[S, Layers], Awaitable[None]]) -> Callable[[S, Layers], None]:
         @wraps(test)
         def run(self: S, layers: Layers) -> None:
-            support: Support | None = getattr(self.capabilities, needs) if needs else None
-            if isinstance(support, NotSupported):
-                pytest.skip(f"{needs} is not supported: {support.reason}")
+            support: dict[str, Support] = {name: getattr(self.capabilities, name) for name in names}
+            for name, value in support.items():
+                if isinstance(value, NotSupported):
+                    pytest.skip(f"{name} is not supported: {value.reason}")
+            unknown = [name for name, value in support.items() if isinstance(value, Unknown)]
             try:
                 with asyncio.Runner(loop_factory=self.loop_factory) as runner:
                     runner.run(_run(test(self, layers), layers))
             except Exception as error:
-                if isinstance(support, Unknown):
-                    pytest.xfail(f"{needs} is not declared, and not there: {error!r}")
+                if unknown:
+                    pytest.xfail(f"{' and '.join(unknown)}: not declared, not there: {error!r}")
                 raise
-            if isinstance(support, Unknown):
+            if unknown:
+                declared = ", ".join(f"{name}=SUPPORTED" for name in unknown)
                 warnings.warn(
-                    f"{test.__name__} passes: declare {needs}=SUPPORTED in the capabilities of "
+                    f"{test.__name__} passes: declare {declared} in the capabilities of "
                     f"{type(self).__name__}, or NotSupported(reason)",
                     UndeclaredCapability,
                     stacklevel=1,
                 )
 
-        setattr(run, MARK, (tier, needs))
+        setattr(run, MARK, (tier, names))
         return run
 
     return decorate
