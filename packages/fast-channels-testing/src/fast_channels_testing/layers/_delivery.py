@@ -1,0 +1,109 @@
+"""Who gets a message, and in which order."""
+
+import asyncio
+
+from fast_channels.layers import BaseChannelLayer
+from fast_channels_testing.layers._base import SuiteBase, layer_test
+from fast_channels_testing.layers._layers import Layers, numbered, rounds
+
+
+class DeliveryTier(SuiteBase):
+    """Who gets a message, and in which order."""
+
+    @layer_test("core")
+    async def test_a_channel_gets_what_is_sent_to_it_in_order(self, layers: Layers) -> None:
+        layer = layers.make()
+        channel = await layer.new_channel()
+        for number in range(50):
+            await layers.soon(layer.send(channel, numbered(number)))
+        assert await layers.numbers(layer, channel, 50) == list(range(50))
+        await layers.nothing_waits(layer, layer, channel)
+
+    @layer_test("core")
+    async def test_a_receiver_that_waits_gets_the_message(self, layers: Layers) -> None:
+        layer = layers.make()
+        channel = await layer.new_channel()
+        receiver = asyncio.ensure_future(layer.receive(channel))
+        await rounds(5)
+        await layers.soon(layer.send(channel, numbered(1)))
+        assert await layers.soon(receiver, "the message of a waiting receiver") == numbered(1)
+        await layers.nothing_waits(layer, layer, channel)
+
+    @layer_test("core")
+    async def test_channels_do_not_hear_each_other(self, layers: Layers) -> None:
+        layer = layers.make()
+        ours, theirs = await layer.new_channel(), await layer.new_channel()
+        await layers.soon(layer.send(theirs, numbered(1)))
+        await layers.nothing_waits(layer, layer, ours)
+        assert await layers.numbers(layer, theirs, 1) == [1]
+
+    @layer_test("core")
+    async def test_each_of_several_senders_is_heard_in_order(self, layers: Layers) -> None:
+        layer = layers.make()
+        channel = await layer.new_channel()
+
+        async def send_some(sender: int) -> None:
+            for number in range(15):
+                await layer.send(channel, numbered(number, sender=sender))
+                await rounds(sender)
+
+        sending = asyncio.gather(*map(send_some, range(5)))
+        received = await layers.receive(layer, channel, 75)
+        await layers.soon(sending)
+        for sender in range(5):
+            heard = [message["n"] for message in received if message["sender"] == sender]
+            assert heard == list(range(15)), f"of sender {sender} came {heard}, expected 0 to 14"
+
+    @layer_test("core")
+    async def test_several_receivers_of_a_channel_take_turns(self, layers: Layers) -> None:
+        layer = layers.make()
+        await _receivers_take_turns(layers, layer, await layer.new_channel())
+
+    @layer_test("core", needs="general_channels")
+    async def test_several_receivers_of_a_general_channel_take_turns(self, layers: Layers) -> None:
+        await _receivers_take_turns(layers, layers.make(), "jobs")
+
+    @layer_test("core", needs="general_channels")
+    async def test_messages_wait_in_a_general_channel_for_a_receiver_to_come(
+        self, layers: Layers
+    ) -> None:
+        layer = layers.make()
+        for number in range(20):
+            await layers.soon(layer.send("jobs", numbered(number)))
+        assert await layers.numbers(layer, "jobs", 20) == list(range(20))
+        await layers.nothing_waits(layer, layer, "jobs")
+
+    @layer_test("core", needs="general_channels")
+    async def test_each_message_of_a_general_channel_goes_to_one_receiver(
+        self, layers: Layers
+    ) -> None:
+        layer = layers.make()
+        received: list[list[int]] = [[] for _ in range(5)]
+
+        async def work(mine: list[int]) -> None:
+            while (number := (await layer.receive("jobs"))["n"]) >= 0:
+                mine.append(number)
+                await rounds(1)
+
+        workers = [asyncio.ensure_future(work(mine)) for mine in received]
+        await rounds(5)
+        for number in range(80):
+            await layers.soon(layer.send("jobs", numbered(number)))
+            await rounds(number % 3)
+        for _ in workers:
+            await layers.soon(layer.send("jobs", numbered(-1)))
+        await layers.soon(asyncio.gather(*workers), "each receiver to get one of the last messages")
+        together = sorted(number for mine in received for number in mine)
+        assert together == list(range(80)), f"0 to 79 were sent, the receivers got {received}"
+
+
+async def _receivers_take_turns(layers: Layers, layer: BaseChannelLayer, channel: str) -> None:
+    receivers = [asyncio.ensure_future(layer.receive(channel)) for _ in range(8)]
+    await rounds(5)
+    for number in range(8):
+        await layers.soon(layer.send(channel, numbered(number)))
+    received = await layers.soon(asyncio.gather(*receivers), "a message for each of 8 receivers")
+    assert [message["n"] for message in received] == list(range(8)), (
+        "receivers are served in the order of their calls, one message each"
+    )
+    await layers.nothing_waits(layer, layer, channel)
