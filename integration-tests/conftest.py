@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # --import-mode=importlib leaves it to us to make helpers importable.
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "packages" / "fast-channels-redis" / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "packages" / "fast-channels-core" / "tests"))
 
 from layer_faults import layers_of_a_test  # it can be found now
 from redis_servers.fixtures import certificates as certificates
