@@ -3,15 +3,40 @@
 `fast_channels.testing` has the same names for applications that import from one place.
 """
 
-from fast_channels_testing.application import ApplicationCommunicator
-from fast_channels_testing.exceptions import (
-    ApplicationEnded,
-    CommunicatorTimeout,
-    UnexpectedFrame,
-    WebsocketClosed,
-)
-from fast_channels_testing.http import HttpCommunicator, HttpResponse, HttpResponseStart
-from fast_channels_testing.websocket import WebsocketCommunicator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fast_channels_testing.application import ApplicationCommunicator
+    from fast_channels_testing.exceptions import (
+        ApplicationEnded,
+        CommunicatorTimeout,
+        UnexpectedFrame,
+        WebsocketClosed,
+    )
+    from fast_channels_testing.http import HttpCommunicator, HttpResponse, HttpResponseStart
+    from fast_channels_testing.websocket import WebsocketCommunicator
+else:
+    # pytest imports the plugin, and with it this package, in every project where it is installed.
+    # So nothing is imported here before somebody asks for it.
+    from importlib import import_module
+
+    _HOMES = {
+        "ApplicationCommunicator": "application",
+        "ApplicationEnded": "exceptions",
+        "CommunicatorTimeout": "exceptions",
+        "HttpCommunicator": "http",
+        "HttpResponse": "http",
+        "HttpResponseStart": "http",
+        "UnexpectedFrame": "exceptions",
+        "WebsocketClosed": "exceptions",
+        "WebsocketCommunicator": "websocket",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "ApplicationCommunicator",
