@@ -80,10 +80,11 @@ class Capabilities:
     """``flush`` drops what waits, also in general channels."""
 
     broker_restart: Support = UNKNOWN
-    """The layer works again when its broker does; members stay, and hear of the gap."""
+    """The layer works again when its broker does; members stay, and hear of the gap. It has the
+    option ``send_timeout``: seconds that a call goes on trying meanwhile."""
 
     broker_pause: Support = UNKNOWN
-    """The layer survives a broker that does not answer for a while."""
+    """The layer survives a broker that does not answer for a while. It has ``send_timeout``."""
 
     keeps_general_messages: Support = UNKNOWN
     """What waits in a general channel outlives the broker's restart."""
