@@ -1,5 +1,4 @@
 import asyncio
-import importlib.util
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -21,13 +20,8 @@ from fast_channels.types import ASGIApp, Event, Receive, Scope, Send
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-# pytest imports tests by path and keeps their folder out of sys.path.
-for _name in ("tcp_broker", "leak_census", "leak_visits", "leak_cases", "leak_matrix"):
-    _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(f"{_name}.py"))
-    assert _spec is not None
-    assert _spec.loader is not None
-    sys.modules[_name] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules[_name])
+# --import-mode=importlib leaves it to us to make helpers importable, also in processes of tests.
+sys.path.append(str(Path(__file__).parent))
 
 from tcp_broker import broker as broker  # noqa: E402  # it can be found now
 from tcp_broker import make_layer as make_layer  # noqa: E402

@@ -26,6 +26,7 @@ from fast_channels_testing.layers._capabilities import (
     Unknown,
 )
 from fast_channels_testing.layers._layers import Broker, LayerFactory, Layers
+from fast_channels_testing.layers._process import LayerProcess, LayerProcessEnded
 from fast_channels_testing.layers._suite import ChannelLayerSuite
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "Capabilities",
     "ChannelLayerSuite",
     "LayerFactory",
+    "LayerProcess",
+    "LayerProcessEnded",
     "Layers",
     "NotSupported",
     "Support",

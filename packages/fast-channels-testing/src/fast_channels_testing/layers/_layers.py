@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, TypeVar
 
 from fast_channels.layers import BaseChannelLayer
 from fast_channels.types import Message
+from fast_channels_testing.layers._process import LayerProcess, run_process
 
 T = TypeVar("T")
 
@@ -61,6 +63,14 @@ class Layers:
         layer = self.make_layer(**options)
         self._made.append(layer)
         return layer
+
+    def process(self, **options: Any) -> AbstractAsyncContextManager[LayerProcess]:
+        """Another layer on the same broker, in a process of its own, for the time of a block.
+
+        ``make_layer`` is pickled to make it there. The process closes its layer and ends with
+        the block. Raises :class:`TypeError` when ``make_layer`` cannot be pickled.
+        """
+        return run_process(self.make_layer, options, self.deadline)
 
     async def soon(self, awaitable: Awaitable[T], what: str = "") -> T:
         """The result, or ``TimeoutError`` after the deadline; ``what`` was waited for."""
