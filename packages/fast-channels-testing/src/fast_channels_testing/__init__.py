@@ -1,4 +1,4 @@
-"""Communicators for tests of consumers and of any ASGI application.
+"""Communicators for tests of consumers and of any ASGI application, and a layer with faults.
 
 `fast_channels.testing` has the same names for applications that import from one place.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         UnexpectedFrame,
         WebsocketClosed,
     )
+    from fast_channels_testing.faults import Fault, FaultyChannelLayer
     from fast_channels_testing.http import HttpCommunicator, HttpResponse, HttpResponseStart
     from fast_channels_testing.websocket import WebsocketCommunicator
 else:
@@ -24,6 +25,8 @@ else:
         "ApplicationCommunicator": "application",
         "ApplicationEnded": "exceptions",
         "CommunicatorTimeout": "exceptions",
+        "Fault": "faults",
+        "FaultyChannelLayer": "faults",
         "HttpCommunicator": "http",
         "HttpResponse": "http",
         "HttpResponseStart": "http",
@@ -42,6 +45,8 @@ __all__ = [
     "ApplicationCommunicator",
     "ApplicationEnded",
     "CommunicatorTimeout",
+    "Fault",
+    "FaultyChannelLayer",
     "HttpCommunicator",
     "HttpResponse",
     "HttpResponseStart",

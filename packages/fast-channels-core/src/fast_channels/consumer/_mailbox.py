@@ -113,7 +113,5 @@ class ConnectionMailbox(Mailbox):
         if loop is self._loop and self.on_close is not None:
             self.on_close()
 
-    def _make_room(self) -> bool:
-        if super()._make_room():
-            return True
+    def overflow(self) -> bool:
         return not self.closed and self._on_overflow is not None and self._on_overflow()

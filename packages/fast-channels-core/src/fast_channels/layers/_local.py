@@ -105,5 +105,5 @@ class DeliversLocally(ABC):
     """
 
     @abstractmethod
-    async def open_mailbox(self, mailbox: Mailbox) -> None:
+    async def open_mailbox(self, mailbox: Mailbox, prefix: str = "specific") -> None:
         """Give the mailbox a name and a capacity, and deliver to it until its channel closes."""
