@@ -78,23 +78,28 @@ class DeliveryTier(SuiteBase):
         self, layers: Layers
     ) -> None:
         layer = layers.make()
-        received: list[list[int]] = [[] for _ in range(5)]
+        received: list[int] = []
+        arrived = asyncio.Event()
 
-        async def work(mine: list[int]) -> None:
+        async def work() -> None:
             while (number := (await layer.receive("jobs"))["n"]) >= 0:
-                mine.append(number)
+                received.append(number)
+                arrived.set()
                 await rounds(1)
 
-        workers = [asyncio.ensure_future(work(mine)) for mine in received]
-        await rounds(5)
+        workers = [asyncio.ensure_future(work()) for _ in range(5)]
         for number in range(80):
+            arrived.clear()
             await layers.soon(layer.send("jobs", numbered(number)))
-            await rounds(number % 3)
+            if number < 20:  # while all of them wait for one message, then in a hurry
+                await layers.soon(arrived.wait(), f"any of 5 receivers to get message {number}")
+                await rounds(10)
         for _ in workers:
             await layers.soon(layer.send("jobs", numbered(-1)))
         await layers.soon(asyncio.gather(*workers), "each receiver to get one of the last messages")
-        together = sorted(number for mine in received for number in mine)
-        assert together == list(range(80)), f"0 to 79 were sent, the receivers got {received}"
+        assert sorted(received) == list(range(80)), (
+            f"0 to 79 were sent, each to one receiver; together they got {sorted(received)}"
+        )
 
 
 async def _receivers_take_turns(layers: Layers, layer: BaseChannelLayer, channel: str) -> None:

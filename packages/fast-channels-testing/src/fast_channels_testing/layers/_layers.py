@@ -11,7 +11,8 @@ from fast_channels_testing.layers._process import LayerProcess, run_process
 
 T = TypeVar("T")
 
-_LAST: Final[Message] = {"type": "last"}
+_LAST: Final = "last"
+"""The type of the message that ends a test's look at what a channel holds."""
 
 LayerFactory = Callable[..., BaseChannelLayer]
 """Makes a layer on the test's broker; each call is as good as another process.
@@ -109,7 +110,7 @@ class Layers:
 
         That is all that the same ``sender`` has sent to it directly.
         """
-        await self.soon(sender.send(channel, _LAST))
+        await self.soon(sender.send(channel, {"type": _LAST}))
         return await self._up_to_last(layer, channel)
 
     async def drain_group(
@@ -121,12 +122,12 @@ class Layers:
         is one afterwards: only to a group is what was sent to the group certain to come first.
         """
         await self.soon(layer.group_add(group, channel))
-        await self.soon(sender.group_send(group, _LAST))
+        await self.soon(sender.group_send(group, {"type": _LAST}))
         return await self._up_to_last(layer, channel)
 
     async def _up_to_last(self, layer: BaseChannelLayer, channel: str) -> list[Message]:
         received: list[Message] = []
-        while not received or received[-1] != _LAST:
+        while not received or received[-1]["type"] != _LAST:
             received += await self.receive(layer, channel, 1)
         return received[:-1]
 
