@@ -21,7 +21,8 @@ class BaseChannelLayer(ABC):
 
     A **channel** is a mailbox with a name. ``prefix.node!id`` is *specific*: the process that
     called :meth:`new_channel` receives from it. A name without ``!`` is *general*: any process
-    may receive from it, and each message goes to exactly one receiver.
+    may receive from it, and each message goes to exactly one receiver. Every method raises
+    :class:`InvalidNameError` for a name that is not valid.
 
     What every layer promises:
 
@@ -90,6 +91,9 @@ class BaseChannelLayer(ABC):
     async def new_channel(self, prefix: str = "specific") -> str:
         """Open a channel of this process and return its name, which no other channel ever has.
 
+        The name begins with ``prefix``: 1 to 40 ASCII letters, digits, hyphens, underscores or
+        periods. Any other prefix raises :class:`InvalidNameError`.
+
         The caller owns it and calls :meth:`close_channel` in the end. In a process that has
         loaded Django Channels, whose consumers never do that, the channel also ends when the very
         string that was returned is no longer in use; a copy of it does not keep the channel open.
@@ -104,7 +108,7 @@ class BaseChannelLayer(ABC):
 
     @abstractmethod
     async def group_add(self, group: str, channel: str) -> None:
-        """Add a channel to a group. Adding twice is adding once.
+        """Add a channel to a group. Adding twice is adding once, adding a closed one does nothing.
 
         Returns when every later :meth:`group_send`, from any process, reaches the channel.
         Raises :class:`InvalidNameError`, :class:`TooManyGroups` for the channel of a consumer with
