@@ -62,7 +62,8 @@ class Capabilities:
     """The layer reaches other processes. ``make_layer`` gives what can be pickled."""
 
     event_loops: Support = UNKNOWN
-    """One layer object may be used from several event loops, in several threads."""
+    """One layer object may be used from several event loops, in several threads. One that ends
+    without ``close`` leaves nothing open."""
 
     sync_calls: Support = UNKNOWN
     """Code without an event loop may send, by ``get_sync_channel_layer`` or ``async_to_sync``."""
