@@ -99,7 +99,9 @@ def layer_test(
 
 async def _run(test: Awaitable[None], layers: Layers) -> None:
     try:
-        await test
+        # Far more than any test takes, for calls of the layer that never return.
+        async with asyncio.timeout(10 * layers.deadline):
+            await test
     finally:
         await layers.close()
     left = asyncio.all_tasks() - {asyncio.current_task()}

@@ -177,9 +177,11 @@ def leaks() -> Generator[list[str]]:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         yield leaked
-    for each in warned:
-        if issubclass(each.category, ResourceWarning | RuntimeWarning):
-            leaked.append(str(each.message))
+    leaked += [
+        str(each.message)
+        for each in warned
+        if issubclass(each.category, ResourceWarning | RuntimeWarning)
+    ]
 
 
 async def use(layers: Layers, layer: BaseChannelLayer) -> None:

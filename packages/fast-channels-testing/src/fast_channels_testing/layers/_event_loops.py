@@ -195,7 +195,7 @@ class EventLoopsTier(SuiteBase):
             # At first the layer has not been used there.
             await _fork(layers, process, here, channel)
             member = await layers.member(process, "room")
-            for number in range(3):
+            for number in range(2):
                 await layers.soon(process.group_send("room", numbered(number)))
                 await layers.soon(here.send(member, numbered(number)))
                 assert await layers.numbers(process, member, 2) == [number] * 2
