@@ -323,7 +323,9 @@ async def test_a_test_kit_is_told_of_the_consumer_and_of_its_errors(serve: "Serv
             self.started: list[tuple[object, asyncio.Task[None]]] = []
             self.errors: list[BaseException] = []
 
-        def application_started(self, consumer: object, task: asyncio.Task[None]) -> None:
+        def application_started(
+            self, consumer: object, task: asyncio.Task[None], unfinished: object
+        ) -> None:
             self.started.append((consumer, task))
 
         def application_error(self, exc: BaseException) -> None:

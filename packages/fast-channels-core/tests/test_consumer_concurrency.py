@@ -289,7 +289,7 @@ async def test_a_full_channel_of_a_loop_that_has_ended_is_not_the_senders_fault(
 ) -> None:
     loop = asyncio.new_event_loop()
     loop.close()
-    connection: Any = SimpleNamespace(loop=loop, end_overflowed=None)
+    connection: Any = SimpleNamespace(loop=loop, end_overflowed=None, probe=lambda: None)
     forgotten = ConnectionChannel(connection, small, "close", 1)
     await forgotten.open()
     await small.group_add("room", forgotten.name)

@@ -168,7 +168,9 @@ async def test_other_consumers_are_as_careful(
     started = asyncio.get_running_loop().create_future()
 
     class Probe:
-        def application_started(self, consumer: AsyncConsumer, task: object) -> None:
+        def application_started(
+            self, consumer: AsyncConsumer, task: object, unfinished: object
+        ) -> None:
             started.set_result(consumer)
 
         def application_error(self, exc: BaseException) -> None:

@@ -201,7 +201,7 @@ async def test_the_task_that_runs_a_consumer_s_handlers_is_shown_too() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         consumer = ChatConsumer()
         task = asyncio.create_task(consumer.dispatch())
-        scope["extensions"]["fast_channels.testing"].application_started(consumer, task)
+        scope["extensions"]["fast_channels.testing"].application_started(consumer, task, list)
         try:
             await receive()
         finally:
@@ -229,10 +229,10 @@ async def test_how_a_consumer_s_task_ended_is_shown() -> None:
         probe = scope["extensions"]["fast_channels.testing"]
         tasks = [asyncio.create_task(fails()), asyncio.create_task(returns())]
         for consumer, task in zip((1, "x"), tasks, strict=True):
-            probe.application_started(consumer, task)
+            probe.application_started(consumer, task, list)
         cancelled = asyncio.create_task(returns())
         cancelled.cancel()
-        probe.application_started(b"x", cancelled)
+        probe.application_started(b"x", cancelled, list)
         await asyncio.wait([*tasks, cancelled])
         await receive()
 

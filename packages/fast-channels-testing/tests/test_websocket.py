@@ -79,8 +79,9 @@ async def test_a_connection_never_made_is_not_disconnected() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         events.append(await receive())
 
-    async with WebsocketCommunicator(app, "/"):
-        await asyncio.sleep(0)
+    communicator = WebsocketCommunicator(app, "/")
+    communicator.start()
+    await communicator.disconnect()
     await WebsocketCommunicator(app, "/").disconnect()
     assert events == []
 
@@ -139,6 +140,17 @@ def test_a_path_starts_with_a_slash(path: str) -> None:
         WebsocketCommunicator(echo, path)
 
 
+def test_a_query_is_text_or_names_and_values_and_given_one_way() -> None:
+    def query_of(query: Any) -> bytes:
+        return bytes(WebsocketCommunicator(echo, "/", query=query).scope["query_string"])
+
+    assert query_of("a=1&b=c d") == b"a=1&b=c%20d"
+    assert query_of({"a": "ü&", "b": 2}) == b"a=%C3%BC%26&b=2"
+    assert query_of({}) == b""
+    with pytest.raises(ValueError, match="not both"):
+        WebsocketCommunicator(echo, "/?a=1", query={"a": 2})
+
+
 @pytest.mark.parametrize("cookies", [{"a": "1; admin=1"}, {"": "x"}, {"a=b": "c"}, {"a": "x\r\n"}])
 def test_a_cookie_that_would_be_cut_up_is_refused(cookies: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="it would be cut up"):
@@ -155,14 +167,15 @@ def test_cookies_are_given_one_way() -> None:
 
 async def test_accept_with_subprotocol_and_headers() -> None:
     accept = {**ACCEPT, "subprotocol": "chat", "headers": [(b"x-room", b"1")]}
-    async with WebsocketCommunicator(sends(accept), "/", subprotocols=["chat"]) as communicator:
-        assert communicator.handshake_response is None
-        assert await communicator.connect() == (True, "chat")
-        assert communicator.handshake_response == {
-            "status": 101,
-            "headers": [(b"x-room", b"1")],
-            "body": b"",
-        }
+    communicator = WebsocketCommunicator(sends(accept), "/", subprotocols=["chat"])
+    assert communicator.handshake_response is None
+    assert await communicator.connect() == (True, "chat")
+    assert communicator.handshake_response == {
+        "status": 101,
+        "headers": [(b"x-room", b"1")],
+        "body": b"",
+    }
+    await communicator.disconnect()
 
 
 async def test_a_refusal_is_1006_and_403_whatever_the_application_closed_with() -> None:
@@ -206,9 +219,10 @@ async def test_connect_waits_for_a_denial_to_be_complete() -> None:
         {"type": "websocket.http.response.start", "status": 401},
         {"type": "websocket.http.response.body", "body": b"log ", "more_body": True},
     )
-    async with WebsocketCommunicator(app, "/") as communicator:
-        with pytest.raises(CommunicatorTimeout, match="the answer to the handshake did not come"):
-            await communicator.connect(timeout=0.01)
+    communicator = WebsocketCommunicator(app, "/")
+    with pytest.raises(CommunicatorTimeout, match="the answer to the handshake did not come"):
+        await communicator.connect(timeout=0.01)
+    await communicator.disconnect()
 
 
 async def test_an_application_that_ends_without_an_answer() -> None:
@@ -240,7 +254,7 @@ async def test_an_application_that_raises_in_the_handshake() -> None:
     assert await communicator.connect() == (False, 1006)
 
 
-async def test_connect_goes_on_after_a_timeout_and_is_made_once() -> None:
+async def test_connect_goes_on_after_a_timeout_and_returns_its_answer_again() -> None:
     accept = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -254,8 +268,7 @@ async def test_connect_goes_on_after_a_timeout_and_is_made_once() -> None:
         await communicator.connect(timeout=0.01)
     accept.set()
     assert await communicator.connect() == (True, None)
-    with pytest.raises(ConnectionStateError, match="called before"):
-        await communicator.connect()
+    assert await communicator.connect() == (True, None)
     await communicator.disconnect()
 
 
@@ -267,7 +280,115 @@ async def test_there_is_no_sending_or_receiving_before_connect() -> None:
         await communicator.receive_from()
 
 
+# The block of `async with`
+
+
+async def test_the_block_begins_with_an_open_connection() -> None:
+    async with WebsocketCommunicator(echo, "/", query={"room": 1, "tag": ["a", "b c"]}) as ws:
+        assert ws.scope["query_string"] == b"room=1&tag=a&tag=b+c"
+        assert ws.handshake_response is not None
+        await ws.send_text("hello")
+        await ws.send_bytes(b"\x00")
+        await ws.send_json({"a": None})
+        assert await ws.receive_text() == "hello"
+        assert await ws.receive_bytes() == b"\x00"
+        assert await ws.receive_json() == {"a": None}
+        assert await ws.connect() == (True, None)
+        assert await ws.connect() == (True, None)
+        await ws.close(4000, "done")
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 4403})
+
+
+async def test_a_refusal_can_be_looked_at_in_the_block() -> None:
+    async with WebsocketCommunicator(refuses, "/") as ws:
+        assert await ws.connect() == (False, 1006)
+    async with WebsocketCommunicator(refuses, "/") as ws:
+        assert ws.handshake_response is not None
+    async with WebsocketCommunicator(refuses, "/") as ws:
+        with pytest.raises(WebsocketClosed, match="refused the handshake"):
+            await ws.send_text("x")
+
+
+async def test_a_refusal_that_nobody_looked_at_is_told_at_the_end() -> None:
+    with pytest.raises(WebsocketClosed, match="refused the handshake") as caught:
+        async with WebsocketCommunicator(refuses, "/"):
+            pass
+    assert caught.value.code == 1006
+    with pytest.raises(ValueError, match="of the test"):
+        async with WebsocketCommunicator(refuses, "/"):
+            raise ValueError("of the test")
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_an_error_in_the_handshake_is_raised_in_the_block() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError("no such room")
+
+    async with WebsocketCommunicator(app, "/") as ws:
+        with pytest.raises(LookupError, match="no such room"):
+            await ws.receive_text()
+    with pytest.raises(LookupError, match="no such room"):
+        async with WebsocketCommunicator(app, "/"):
+            pass
+
+
+async def test_a_handshake_that_takes_its_time_ends_in_the_block() -> None:
+    accept = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await accept.wait()
+        await send({**ACCEPT, "subprotocol": "chat"})
+        await send({**await receive(), "type": "websocket.send"})
+        await receive()
+
+    async with WebsocketCommunicator(app, "/") as ws:
+        with pytest.raises(CommunicatorTimeout, match="the answer to the handshake did not come"):
+            await ws.receive_text(timeout=0)
+        accept.set()
+        await ws.send_text("x")
+        assert await ws.receive_text() == "x"
+        assert await ws.connect() == (True, "chat")
+
+
+async def test_a_connection_that_is_open_already_is_not_opened_again() -> None:
+    ws = WebsocketCommunicator(echo, "/")
+    await ws.connect()
+    async with ws:
+        await ws.send_text("x")
+        assert await ws.receive_text() == "x"
+
+
+async def test_a_block_that_is_cancelled_before_it_begins_leaves_no_application() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    async def test() -> None:
+        async with WebsocketCommunicator(app, "/"):
+            raise AssertionError("the block was entered")
+
+    task = asyncio.create_task(test())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 # Frames
+
+
+@pytest.mark.parametrize("call", ["receive_text", "receive_bytes"])
+async def test_a_frame_of_the_other_kind_is_shown(call: str) -> None:
+    async with WebsocketCommunicator(echo, "/") as ws:
+        await (ws.send_bytes(b"data") if call == "receive_text" else ws.send_text("data"))
+        with pytest.raises(UnexpectedFrame, match=r"got the (bytes b|text )'data'"):
+            await getattr(ws, call)()
 
 
 @pytest.mark.parametrize(

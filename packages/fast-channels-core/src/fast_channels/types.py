@@ -4,7 +4,7 @@ They match the aliases of Starlette, so an application typed with either fits th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
 __all__ = [
@@ -59,8 +59,18 @@ class ConsumerProbe(Protocol):
     its real cause. Applications have no need of it.
     """
 
-    def application_started(self, consumer: object, task: asyncio.Task[None]) -> None:
-        """Called once, with the consumer and the task that runs its handlers."""
+    def application_started(
+        self,
+        consumer: object,
+        task: asyncio.Task[None],
+        unfinished: Callable[[], Collection[asyncio.Future[Any]]],
+    ) -> None:
+        """Called once, with the consumer and the task that runs its handlers.
+
+        ``unfinished`` returns nothing while the consumer waits for something new, and after its
+        end. Otherwise it has events or frames in flight; when one of the futures is done, ask
+        again.
+        """
         ...
 
     def application_error(self, exc: BaseException) -> None:

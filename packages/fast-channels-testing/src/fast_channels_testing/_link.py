@@ -7,12 +7,13 @@ communicator is noticed at once, while the application's task lives on in its li
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable, Collection, MutableMapping
+from typing import Any, TypeAlias
 
 from fast_channels.exceptions import ConnectionStateError
 from fast_channels.types import ASGIApp, Message, Scope
 from fast_channels_testing._rules import ServerRules, as_event
+from fast_channels_testing._settle import running, settled
 from fast_channels_testing._stack import waiting_point
 from fast_channels_testing._transcript import Transcript
 from fast_channels_testing._websocket_rules import ClientDisconnected
@@ -23,12 +24,20 @@ from fast_channels_testing.exceptions import ApplicationEnded, CommunicatorTimeo
 _SENT_AHEAD = 100
 
 
+Unfinished: TypeAlias = Callable[[], Collection[asyncio.Future[Any]]]
+"""Returns what a consumer has in flight; see `ConsumerProbe.application_started`."""
+
+
 class Signal:
     """Wakes whoever waits for a change; each looks for itself what has changed."""
 
     def __init__(self) -> None:
         # In the order of their coming, which a set would not keep.
         self._waiters: dict[asyncio.Future[None], None] = {}
+
+    def is_awaited(self) -> bool:
+        """Whether somebody waits who was not woken yet."""
+        return any(not waiter.done() for waiter in self._waiters)
 
     def notify(self) -> None:
         for waiter in self._waiters:
@@ -55,6 +64,8 @@ class Link:
         self.ending = ""
         """How the application ended, in words; empty while it runs."""
         self.stopped = False
+        self.name = ""
+        """Which connection this is, in words."""
         self.raise_errors = raise_errors
         self._application = application
         self._rules = rules
@@ -65,11 +76,17 @@ class Link:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transcript = Transcript()
         self._reported: list[BaseException] = []
-        self._consumers: list[tuple[object, asyncio.Task[None]]] = []
+        self._consumers: list[tuple[object, asyncio.Task[None], Unfinished]] = []
+        self._reads: asyncio.Future[None] | None = None
 
     @property
     def ended(self) -> bool:
         return bool(self.ending)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The one in which the application was started."""
+        return self._loop
 
     # The task
 
@@ -77,11 +94,13 @@ class Link:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
+            self.name = str(scope.get("path") or scope.get("type"))
             # A server does not share the test's context variables either.
             self.task = loop.create_task(
                 self._run(scope), name="application under test", context=contextvars.Context()
             )
             self.task.add_done_callback(self._task_done)
+            running.add(self)
         elif self._loop is not loop:
             raise ConnectionStateError(
                 "this communicator runs its application on another event loop; "
@@ -137,6 +156,8 @@ class Link:
                     await asyncio.sleep(0)
                 self._final_given = True
                 return dict(final)
+            if self._reads is not None and not self._reads.done():
+                self._reads.set_result(None)
             await self._input_changed.wait()
         return self._input.popleft()
 
@@ -151,8 +172,10 @@ class Link:
         if len(self.output) > _SENT_AHEAD:
             await asyncio.sleep(0)
 
-    def application_started(self, consumer: object, task: asyncio.Task[None]) -> None:
-        self._consumers.append((consumer, task))
+    def application_started(
+        self, consumer: object, task: asyncio.Task[None], unfinished: Unfinished
+    ) -> None:
+        self._consumers.append((consumer, task, unfinished))
 
     def application_error(self, exc: BaseException) -> None:
         # One exception may come twice: from the handler, then out of the application.
@@ -170,7 +193,7 @@ class Link:
         """Hand an event to the application, which must not have ended."""
         message = as_event(event, "to the application")
         if self.ended:
-            raise ApplicationEnded(f"{message['type']!r} cannot be sent: {self._whereabouts()}")
+            raise ApplicationEnded(f"{message['type']!r} cannot be sent: {self.whereabouts()}")
         self._transcript.to_application(message)
         if self._rules.client_sent(message):
             self._input.append(message)
@@ -188,6 +211,21 @@ class Link:
             return ready()
         return True
 
+    async def settle(self, timeout: float | None, *, alone: bool) -> None:
+        """Wait until nothing is in flight; raise what went wrong meanwhile."""
+        busy = await settled(self, timeout, alone=alone)
+        self.raise_error()
+        if not busy:
+            return
+        error = self.timeout_error("a moment with nothing in flight", timeout)
+        for other in busy:
+            if isinstance(other, Link) and other is not self:
+                error.add_note(
+                    f"{other.name!r} has something in flight, in the same event loop "
+                    f"(settle(alone=True) does not wait for it)\n{other.whereabouts()}"
+                )
+        raise error
+
     def raise_error(self) -> None:
         """Raise the oldest error of the application that the test has not seen, if any."""
         if self.errors:
@@ -196,13 +234,31 @@ class Link:
     def timeout_error(self, awaited: str, timeout: float | None) -> CommunicatorTimeout:
         return CommunicatorTimeout(
             f"{awaited} did not come within {timeout} s; the application was left running\n"
-            f"{self._whereabouts()}"
+            f"{self.whereabouts()}"
         )
 
     def ended_error(self, awaited: str) -> ApplicationEnded:
-        return ApplicationEnded(f"{awaited} cannot come any more\n{self._whereabouts()}")
+        return ApplicationEnded(f"{awaited} cannot come any more\n{self.whereabouts()}")
 
-    def _whereabouts(self) -> str:
+    def unfinished(self) -> list[asyncio.Future[Any]]:
+        """Nothing if the application waits for something new, or has ended.
+
+        Otherwise, when one of the futures is done, ask again.
+        """
+        if self.task is None or self.ended:
+            return []
+        unfinished: list[asyncio.Future[Any]] = []
+        for *_, of_consumer in self._consumers:
+            unfinished += of_consumer()
+        if self._input or not self._input_changed.is_awaited():
+            if self._reads is None or self._reads.done():
+                self._reads = self.task.get_loop().create_future()
+            unfinished.append(self._reads)
+        if unfinished:
+            unfinished.append(self.task)
+        return unfinished
+
+    def whereabouts(self) -> str:
         lines = [str(self._transcript), "where the application is:"]
         if self.ending:
             lines.append(f"  application: it {self.ending}")
@@ -210,6 +266,6 @@ class Link:
             lines.append(f"  application: {waiting_point(self.task)}")
         lines += [
             f"  {type(consumer).__name__}: {waiting_point(task)}"
-            for consumer, task in self._consumers
+            for consumer, task, _ in self._consumers
         ]
         return "\n".join(lines)

@@ -1,10 +1,10 @@
 """Builds the scope that a server would make of a request."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
-__all__ = ["HeadersInput"]
+__all__ = ["HeadersInput", "QueryInput"]
 
 _Text: TypeAlias = str | bytes
 
@@ -12,6 +12,9 @@ HeadersInput: TypeAlias = (
     Mapping[str, _Text] | Mapping[bytes, _Text] | Iterable[tuple[_Text, _Text]]
 )
 """Headers as a mapping or as pairs; names in any case, text is sent as Latin-1."""
+
+QueryInput: TypeAlias = str | Mapping[str, str | int | Sequence[str | int]]
+"""A query string as it is, or names and values; a name with several values comes several times."""
 
 # Everything that may stand in a URL as it is; the rest is percent-encoded, as a client does.
 _PATH_SAFE = "/%:@!$&'()*+,;=~"
@@ -21,6 +24,7 @@ _QUERY_SAFE = _PATH_SAFE + '?[]{}|\\^`"'
 def connection_scope(
     kind: str,
     path: str,
+    query: QueryInput | None,
     headers: HeadersInput | None,
     cookies: Mapping[str, str] | None,
     *,
@@ -29,7 +33,11 @@ def connection_scope(
     """Return what HTTP and WebSocket scopes have in common, bar the scheme and spec version."""
     if not path.startswith("/"):
         raise ValueError(f"the path of a request starts with '/', got {path!r}")
-    target, _, query = path.partition("?")
+    target, mark, query_string = path.partition("?")
+    if query is not None:
+        if mark:
+            raise ValueError(f"give the query either as query= or in the path, not both: {path!r}")
+        query_string = query if isinstance(query, str) else urlencode(query, doseq=True)
     raw_path = quote(target, safe=_PATH_SAFE)
     return {
         "type": kind,
@@ -37,7 +45,7 @@ def connection_scope(
         "http_version": "1.1",
         "path": unquote(raw_path),
         "raw_path": raw_path.encode("ascii"),
-        "query_string": quote(query, safe=_QUERY_SAFE).encode("ascii"),
+        "query_string": quote(query_string, safe=_QUERY_SAFE).encode("ascii"),
         "root_path": "",
         "headers": _all_headers(headers, cookies, extra_headers),
         "client": ("127.0.0.1", 50000),

@@ -31,6 +31,7 @@ class WebsocketRules:
         self.final_event: Message | None = None
         self.requested = False
         self.accepted = False
+        self.subprotocol: str | None = None
         self.unanswered = False
         """Whether the application ended without an answer to the handshake."""
         self.handshake: HttpResponse | None = None
@@ -82,6 +83,7 @@ class WebsocketRules:
                 if subprotocol is not None and not isinstance(subprotocol, str):
                     raise TypeError(f"the subprotocol must be str or None, got {subprotocol!r}")
                 self.handshake = HttpResponse(status=101, headers=header_list(event), body=b"")
+                self.subprotocol = subprotocol
                 self.accepted = True
             case "websocket.close":
                 # The application's code has no way to the client: it sees an HTTP 403.

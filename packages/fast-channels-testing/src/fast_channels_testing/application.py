@@ -90,6 +90,26 @@ class ApplicationCommunicator:
         link.raise_error()
         return not link.output
 
+    async def settle(self, timeout: float | None = 1, *, alone: bool = False) -> None:
+        """Wait until nothing is in flight: no sleep, and no guess.
+
+        In flight is: an event that the test sent and the application has not taken; a message that
+        the layer has handed to this process for a consumer; a handler that runs, also a concurrent
+        one or one in a thread; a frame in a consumer's outbox. Once settled, the application waits
+        for something new, or has ended, and what it sent is there to be received. An application
+        that is no consumer counts as waiting when it waits in its ``receive()``.
+
+        One application may make work for another, so all that communicators run in this event
+        loop have to be quiet at the same moment; with ``alone=True`` only this one. Not seen are:
+        tasks that a handler started and did not await, timers, and messages that are still at a
+        broker or on their way to another process; a test waits for these with a ``receive`` method.
+
+        Raises what the application raised, and `CommunicatorTimeout` if something goes on for
+        longer than ``timeout``, such as a handler that waits for an event; nothing is cancelled.
+        """
+        self.start()
+        await self._link.settle(timeout, alone=alone)
+
     async def wait(self, timeout: float | None = 1) -> None:
         """Wait until the application has ended by itself, and raise what it raised."""
         self.start()

@@ -6,7 +6,7 @@ from fast_channels.exceptions import ConnectionStateError
 from fast_channels_testing._http_rules import HttpRules
 from fast_channels_testing._response import HttpResponse, HttpResponseStart
 from fast_channels_testing._rules import ServerRules, body_bytes, header_list
-from fast_channels_testing._scope import HeadersInput, connection_scope
+from fast_channels_testing._scope import HeadersInput, QueryInput, connection_scope
 from fast_channels_testing.application import Application, ApplicationCommunicator
 
 __all__ = ["HttpCommunicator", "HttpResponse", "HttpResponseStart"]
@@ -15,9 +15,10 @@ __all__ = ["HttpCommunicator", "HttpResponse", "HttpResponseStart"]
 class HttpCommunicator(ApplicationCommunicator):
     """Makes one request; returns the response whole, or in pieces as they come.
 
-    ``path`` may have a query string. ``body`` is sent as the whole body by the first call that
-    waits for the response, unless ``send_request`` was used. See `ApplicationCommunicator` for
-    waits, timeouts and errors, and for what it does to be ended: ``get_response`` is enough.
+    ``query``, the query string or its names and values, may as well be in ``path``. ``body`` is
+    sent as the whole body by the first call that waits for the response, unless ``send_request``
+    was used. See `ApplicationCommunicator` for waits, timeouts and errors, and for what it does to
+    be ended: ``get_response`` is enough.
 
     What the application sends is checked as a server does: an event out of order, or a body that
     is not as long as its content-length, raises RuntimeError in the application.
@@ -32,6 +33,7 @@ class HttpCommunicator(ApplicationCommunicator):
         headers: HeadersInput | None = None,
         *,
         cookies: Mapping[str, str] | None = None,
+        query: QueryInput | None = None,
         raise_app_exceptions: bool = True,
     ) -> None:
         method = method.upper()
@@ -40,7 +42,7 @@ class HttpCommunicator(ApplicationCommunicator):
         self._requested = False
         self._request_complete = False
         self._response_start: HttpResponseStart | None = None
-        scope = connection_scope("http", path, headers, cookies)
+        scope = connection_scope("http", path, query, headers, cookies)
         # As uvicorn has it: sending to a client that is gone does nothing, it does not raise.
         scope["asgi"]["spec_version"] = "2.3"
         scope["scheme"] = "http"
@@ -117,6 +119,14 @@ class HttpCommunicator(ApplicationCommunicator):
         """Yield the pieces of the response's body; ``timeout`` is for each of them."""
         while chunk := await self.receive_body_chunk(timeout):
             yield chunk
+
+    async def settle(self, timeout: float | None = 1, *, alone: bool = False) -> None:
+        """Send the request, if it was not, and wait until nothing is in flight.
+
+        See `ApplicationCommunicator.settle`.
+        """
+        await self._request()
+        await super().settle(timeout, alone=alone)
 
     async def disconnect(self, timeout: float | None = 1) -> None:
         """Leave, as a client that closes its connection, and wait for the application to end.

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from fast_channels.exceptions import ConnectionStateError
 from fast_channels.types import Message
 from fast_channels_testing._response import HttpResponse
 from fast_channels_testing._rules import ServerRules
-from fast_channels_testing._scope import HeadersInput, connection_scope
+from fast_channels_testing._scope import HeadersInput, QueryInput, connection_scope
 from fast_channels_testing._websocket_rules import WebsocketRules
 from fast_channels_testing.application import Application, ApplicationCommunicator
 from fast_channels_testing.exceptions import UnexpectedFrame, WebsocketClosed
@@ -24,18 +24,25 @@ _UPGRADE_HEADERS = (
 )
 _SUBPROTOCOL_HEADER = b"sec-websocket-protocol"
 
+_OPEN_TIMEOUT = 1.0
+_ANSWER = "the answer to the handshake"
+
 
 class WebsocketCommunicator(ApplicationCommunicator):
     """Connects to a WebSocket application and sees what a real client would see.
 
-    ``path`` may have a query string. ``spec_version`` is that of ``scope["asgi"]``. See
-    `ApplicationCommunicator` for waits, timeouts and errors.
+    ``query``, the query string or its names and values, may as well be in ``path``.
+    ``spec_version`` is that of ``scope["asgi"]``. See `ApplicationCommunicator` for waits, timeouts
+    and errors.
 
     What the application sends is checked as a server does: an event out of order raises
     RuntimeError in the application, and sending to a client that is gone raises OSError there.
 
-    With ``async with`` the application starts at once and ``connect`` is the test's to call. At the
-    end of the block the client disconnects, and the application must end within a second.
+    ``async with`` opens the connection: the block begins when the application has answered the
+    handshake, or when a second is over. It begins also if that went wrong, so that a test can look
+    at a refusal: ``connect`` returns the answer, and the other calls raise. If nothing was called,
+    the end of the block raises. There the client disconnects, and the application must end within a
+    second.
     """
 
     def __init__(
@@ -47,13 +54,15 @@ class WebsocketCommunicator(ApplicationCommunicator):
         spec_version: str | None = None,
         *,
         cookies: Mapping[str, str] | None = None,
+        query: QueryInput | None = None,
         raise_app_exceptions: bool = True,
     ) -> None:
         self._rules = WebsocketRules()
+        self._was_looked_at = False
         upgrade = list(_UPGRADE_HEADERS)
         if subprotocols:
             upgrade.append((_SUBPROTOCOL_HEADER, ", ".join(subprotocols).encode("ascii")))
-        scope = connection_scope("websocket", path, headers, cookies, extra_headers=upgrade)
+        scope = connection_scope("websocket", path, query, headers, cookies, extra_headers=upgrade)
         scope["asgi"]["spec_version"] = spec_version or "2.4"
         scope["scheme"] = "ws"
         scope["subprotocols"] = (
@@ -72,6 +81,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
         A refusal is 403, what the application sent as a denial response, or 500 where it ended
         without an answer. A browser does not show it to scripts; other clients do.
         """
+        self._was_looked_at |= self._rules.handshake is not None
         return self._rules.handshake
 
     async def connect(self, timeout: float | None = 1) -> tuple[bool, str | int | None]:
@@ -84,25 +94,62 @@ class WebsocketCommunicator(ApplicationCommunicator):
         ``(True, subprotocol)``, as the handshake succeeds, and the next wait raises
         `WebsocketClosed` with the code; with ``"denial"`` and ``"http"`` ``(False, 1006)``.
 
-        After a timeout, another call goes on waiting.
+        In an ``async with`` block the connection is open already; then, and when called again, this
+        returns the answer that there was. After a timeout, another call goes on waiting.
         """
         rules = self._rules
         if not rules.requested:
             await self.send_input({"type": "websocket.connect"})
-        elif rules.handshake is not None:
-            raise ConnectionStateError("connect() was called before and got its answer")
-        await self._expect(
-            lambda: rules.handshake is not None or rules.closed is not None,
-            timeout,
-            "the answer to the handshake",
-        )
-        output = self._link.output
+        await self._answered(timeout)
         if rules.accepted:
-            return True, output.popleft().get("subprotocol")
+            return True, rules.subprotocol
         if rules.unanswered and self._link.raise_errors:
-            raise self._link.ended_error("the answer to the handshake")
-        output.clear()
+            raise self._link.ended_error(_ANSWER)
+        self._link.output.clear()
         return False, 1006
+
+    async def send_text(self, text: str) -> None:
+        """Send a text frame; `WebsocketClosed` once it is closed."""
+        await self.send_to(text_data=text)
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary frame; `WebsocketClosed` once it is closed."""
+        await self.send_to(bytes_data=data)
+
+    async def send_json(self, data: Any) -> None:
+        """Send ``data`` as JSON in a text frame; `WebsocketClosed` once it is closed."""
+        await self.send_to(text_data=json.dumps(data))
+
+    async def receive_text(self, timeout: float | None = 1) -> str:
+        """Return the text of the next frame; `UnexpectedFrame` if that is a binary frame."""
+        frame = await self.receive_from(timeout)
+        if isinstance(frame, bytes):
+            raise UnexpectedFrame(f"expected a text frame, got the bytes {frame!r}")
+        return frame
+
+    async def receive_bytes(self, timeout: float | None = 1) -> bytes:
+        """Return the data of the next frame; `UnexpectedFrame` if that is a text frame."""
+        frame = await self.receive_from(timeout)
+        if isinstance(frame, str):
+            raise UnexpectedFrame(f"expected a binary frame, got the text {frame!r}")
+        return frame
+
+    async def receive_json(self, timeout: float | None = 1) -> Any:
+        """Return what the next frame, a text frame with JSON in it, stands for."""
+        frame = await self.receive_from(timeout)
+        if isinstance(frame, bytes):
+            raise UnexpectedFrame(f"expected JSON in a text frame, got the bytes {frame!r}")
+        try:
+            return json.loads(frame)
+        except json.JSONDecodeError as error:
+            raise UnexpectedFrame(f"expected JSON, got the text {frame!r}: {error}") from error
+
+    async def close(self, code: int = 1000, reason: str = "", *, timeout: float | None = 1) -> None:
+        """Close the connection as the client, and wait until the application has ended.
+
+        See `disconnect`, which is the same.
+        """
+        await self.disconnect(code, timeout, reason=reason)
 
     async def send_to(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Send one frame: exactly one of text and bytes. `WebsocketClosed` once it is closed."""
@@ -117,22 +164,17 @@ class WebsocketCommunicator(ApplicationCommunicator):
                     "send_to() takes either text_data, a str, or bytes_data, bytes; "
                     f"got {text_data=} and {bytes_data=}"
                 )
-        self._require_connected()
-        self._link.raise_error()
+        await self._answered()
         if self._rules.closed is not None:
             raise self._closed_error()
         await self.send_input(event)
-
-    async def send_json_to(self, data: Any) -> None:
-        """Send ``data`` as JSON in a text frame."""
-        await self.send_to(text_data=json.dumps(data))
 
     async def receive_from(self, timeout: float | None = 1) -> str | bytes:
         """Return the next frame's text or bytes; `WebsocketClosed` if there are no more.
 
         A close frame of the application is one that ``receive_output`` returns as an event.
         """
-        self._require_connected()
+        await self._answered(timeout)
         rules, output = self._rules, self._link.output
         await self._expect(lambda: bool(output) or rules.closed is not None, timeout, "a frame")
         if not output or (event := output.popleft())["type"] != "websocket.send":
@@ -140,15 +182,8 @@ class WebsocketCommunicator(ApplicationCommunicator):
         data: str | bytes = event["bytes"] if event.get("text") is None else event["text"]
         return data
 
-    async def receive_json_from(self, timeout: float | None = 1) -> Any:
-        """Return what the next frame, a text frame with JSON in it, stands for."""
-        frame = await self.receive_from(timeout)
-        if isinstance(frame, bytes):
-            raise UnexpectedFrame(f"expected JSON in a text frame, got the bytes {frame!r}")
-        try:
-            return json.loads(frame)
-        except json.JSONDecodeError as error:
-            raise UnexpectedFrame(f"expected JSON, got the text {frame!r}: {error}") from error
+    send_json_to = send_json
+    receive_json_from = receive_json
 
     async def disconnect(
         self, code: int = 1000, timeout: float | None = 1, *, reason: str = ""
@@ -169,12 +204,47 @@ class WebsocketCommunicator(ApplicationCommunicator):
             link.push({"type": "websocket.disconnect", "code": left[0], "reason": left[1]})
         await self.wait(timeout)
 
-    async def _leave(self) -> None:
-        await self.disconnect()
+    async def __aenter__(self) -> Self:
+        link = self._link
+        try:
+            if not self._rules.requested:
+                await self.send_input({"type": "websocket.connect"})
+            # What it comes to is for the first call in the block to tell.
+            await link.until(lambda: bool(link.errors) or self._has_answer(), _OPEN_TIMEOUT)
+        except BaseException as error:
+            await self._stop_behind(error)
+            raise
+        self._drop_acceptance()
+        return self
 
-    def _require_connected(self) -> None:
-        if self._rules.handshake is None and self._rules.closed is None:
+    async def _leave(self) -> None:
+        failure: Exception | None = None
+        if not self._rules.accepted and not self._was_looked_at:
+            failure = (
+                self._closed_error()
+                if self._has_answer()
+                else self._link.timeout_error(_ANSWER, _OPEN_TIMEOUT)
+            )
+        await self.disconnect()
+        if failure is not None:
+            raise failure
+
+    def _has_answer(self) -> bool:
+        return self._rules.handshake is not None or self._rules.closed is not None
+
+    async def _answered(self, timeout: float | None = 1) -> None:
+        """Wait for the answer to the handshake, and for nothing if it is there."""
+        self._was_looked_at = True
+        if not self._rules.requested and not self._has_answer():
             raise ConnectionStateError("the WebSocket is not open: await connect() first")
+        await self._expect(self._has_answer, timeout, _ANSWER)
+        self._drop_acceptance()
+
+    def _drop_acceptance(self) -> None:
+        """It is told by connect(), and is no frame to be received."""
+        output = self._link.output
+        if output and output[0]["type"] == "websocket.accept":
+            output.popleft()
 
     def _closed_error(self) -> WebsocketClosed:
         # An application that ended in the middle was closed by its server, abnormally.

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fast_channels.consumer._close_frame import INTERNAL_ERROR, SERVICE_RESTART
-from fast_channels.consumer._mailbox import ConnectionMailbox, PulledEnvelope
+from fast_channels.consumer._mailbox import ConnectionMailbox, PulledEnvelope, WatchedMailbox
 from fast_channels.exceptions import ChannelClosed
 from fast_channels.layers._local import DeliversLocally
 from fast_channels.layers.base import BaseChannelLayer
@@ -28,7 +28,8 @@ class ConnectionChannel:
         self._pump: asyncio.Task[None] | None = None
         self.layer = layer
         self.name = ""
-        self.mailbox = ConnectionMailbox(connection.loop, self._on_overflow(overflow), ahead)
+        kind = ConnectionMailbox if connection.probe() is None else WatchedMailbox
+        self.mailbox = kind(connection.loop, self._on_overflow(overflow), ahead)
 
     async def open(self) -> None:
         layer, mailbox = self.layer, self.mailbox
@@ -68,6 +69,17 @@ class ConnectionChannel:
             except (Exception, asyncio.CancelledError) as error:
                 self._connection.log_failure(error, f"could not close channel {self.name}")
 
+    def unfinished(self) -> list[asyncio.Future[None]]:
+        """Nothing if the dispatch loop waits for something new; for a connection with a probe."""
+        mailbox = self.mailbox
+        if isinstance(mailbox, WatchedMailbox) and not mailbox.is_idle():
+            return [mailbox.idle()]
+        if self._pump is not None and not _is_suspended(self._pump):
+            turn: asyncio.Future[None] = self._connection.loop.create_future()
+            self._connection.loop.call_soon(turn.set_result, None)
+            return [turn]
+        return []
+
     def _closed(self) -> None:
         """The layer was closed: nothing would ever come again."""
         connection = self._connection
@@ -90,3 +102,12 @@ class ConnectionChannel:
         with suppress(RuntimeError):  # Its loop has ended; that is not the sender's to suffer from.
             self._connection.loop.call_soon_threadsafe(self._connection.end_overflowed)
         return False
+
+
+def _is_suspended(task: asyncio.Task[None]) -> bool:
+    """Whether it waits for something that has not happened; else it runs in the loop's next turn.
+
+    asyncio tells that nowhere in public.
+    """
+    waits_for: asyncio.Future[object] | None = getattr(task, "_fut_waiter", None)
+    return waits_for is not None and not waits_for.done()

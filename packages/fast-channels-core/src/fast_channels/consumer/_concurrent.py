@@ -158,12 +158,13 @@ class Crew:
     connection itself, or its handler has failed and on_error runs.
     """
 
-    __slots__ = ("_change", "_connection", "_places", "_spared", "_tasks")
+    __slots__ = ("_change", "_connection", "_places", "_spared", "tasks")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._places: dict[object, _Places] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """The calls that run; others wait for their key only behind one of these."""
         self._spared: set[asyncio.Task[None]] = set()
         # The dispatch loop, and nobody else, waits for a place.
         self._change: asyncio.Future[None] | None = None
@@ -193,13 +194,13 @@ class Crew:
 
     def _begin(self, places: _Places, key: Hashable, call: _Call) -> None:
         task = self._connection.loop.create_task(self._run(call), context=call.context)
-        self._tasks.add(task)
+        self.tasks.add(task)
         task.add_done_callback(functools.partial(self._ended, places, key))
 
     async def _run(self, call: _Call) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         # Of asyncio's eager tasks the first step runs before create_task() returns.
-        self._tasks.add(task)
+        self.tasks.add(task)
         _running.set(task)
         try:
             await call.work()
@@ -208,7 +209,7 @@ class Crew:
             await self._connection.failed(error, call.event)
 
     def _ended(self, places: _Places, key: Hashable, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self.tasks.discard(task)
         self._spared.discard(task)
         if (queue := places.queues[key]) and self._connection.ending is None:
             places.waiting -= 1
@@ -225,30 +226,30 @@ class Crew:
 
     async def finish(self) -> None:
         """Wait until no call runs, nor waits for its key, or until the connection has ended."""
-        while self._tasks and self._connection.ending is None:
+        while self.tasks and self._connection.ending is None:
             await self._changed()
 
     def runs(self, task: asyncio.Task[object] | None) -> bool:
         """Whether the task is a call."""
-        return task in self._tasks
+        return task in self.tasks
 
     async def stop(self, *, spare: bool) -> None:
         """Cancel the tasks, and wait for all of them.
 
         ``spare``: not those that may go on; then the wait may be cancelled, and be resumed without.
         """
-        for task in self._tasks - self._spared if spare else self._tasks:
+        for task in self.tasks - self._spared if spare else self.tasks:
             task.cancel()
-        while self._tasks:
+        while self.tasks:
             try:
-                await asyncio.wait(self._tasks)
+                await asyncio.wait(self.tasks)
             except asyncio.CancelledError:
                 if spare:
                     raise
 
     def _spare_this(self) -> None:
         task = _running.get()
-        if task in self._tasks:
+        if task in self.tasks:
             self._spared.add(task)
 
     async def _changed(self) -> None:

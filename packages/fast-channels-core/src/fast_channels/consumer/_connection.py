@@ -18,7 +18,7 @@ groups and closes, the disconnect handler runs.
 import asyncio
 import contextvars
 import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from fast_channels.consumer._channel import ConnectionChannel
 from fast_channels.consumer._close_frame import ABNORMAL, INTERNAL_ERROR, NO_CODE, TRY_AGAIN_LATER
@@ -108,7 +108,7 @@ class Connection(Reports):
         self.task = self.loop.create_task(self._serve(), context=self.context)
         self.task.add_done_callback(self._stop_reading)
         if (probe := self.probe()) is not None:
-            probe.application_started(self._consumer, self.task)
+            probe.application_started(self._consumer, self.task, self._unfinished)
         self._reading = True
         try:
             await self._read(self._protocol.listen(receive))
@@ -245,6 +245,19 @@ class Connection(Reports):
         except (Exception, asyncio.CancelledError) as error:
             self.log_failure(error, "on_error failed")
             self.end(INTERNAL_ERROR)
+
+    def _unfinished(self) -> list[asyncio.Future[Any]]:
+        """See `ConsumerProbe.application_started`."""
+        if self.task.done():
+            return []
+        unfinished: list[asyncio.Future[Any]] = self.channel.unfinished()
+        if self.crew is not None:
+            unfinished += self.crew.tasks
+        if (writer := self._protocol.writer()) is not None:
+            unfinished.append(writer)
+        if unfinished:
+            unfinished.append(self.task)
+        return unfinished
 
     def is_dispatching(self) -> bool:
         """Whether the dispatch loop is what runs, and the connection has not ended."""

@@ -115,3 +115,31 @@ class ConnectionMailbox(Mailbox):
 
     def overflow(self) -> bool:
         return not self.closed and self._on_overflow is not None and self._on_overflow()
+
+
+class WatchedMailbox(ConnectionMailbox):
+    """One whose dispatch loop a test kit can wait for."""
+
+    __slots__ = ("_idle",)
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_overflow: Callable[[], bool] | None, ahead: int
+    ) -> None:
+        super().__init__(loop, on_overflow, ahead)
+        self._idle: asyncio.Future[None] | None = None
+
+    def is_idle(self) -> bool:
+        """Whether the dispatch loop waits, and for something new."""
+        return not self.items and any(not waiter.done() for waiter in self.waiters)
+
+    def idle(self) -> asyncio.Future[None]:
+        """Done when the dispatch loop begins to wait; never, if it ends."""
+        if self._idle is None or self._idle.done():
+            self._idle = self._loop.create_future()
+        return self._idle
+
+    def arrival(self) -> asyncio.Future[None]:
+        waiter = super().arrival()
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+        return waiter

@@ -105,7 +105,7 @@ class OutboxWriter(WritesAnywhere):
         "_room",
         "_send",
         "_socket",
-        "_writer",
+        "writer",
     )
 
     def __init__(self, send: Send, options: Outbox, socket: "Socket") -> None:
@@ -121,12 +121,13 @@ class OutboxWriter(WritesAnywhere):
         self._by_key: dict[Hashable, _Waiting] = {}
         self._bytes = 0
         self._room = deque[asyncio.Future[None]]()
-        self._writer: asyncio.Task[None] | None = None
+        self.writer: asyncio.Task[None] | None = None
+        """The task that writes what waits; None while nothing does."""
 
     async def send(self, event: Any, key: Hashable = None) -> None:
         """Write or queue a frame. Waits only by the policy ``wait``; what fails is not raised
         here, but given to the connection."""
-        if self._is_direct and self._writer is None and self._is_open and not self._room:
+        if self._is_direct and self.writer is None and self._is_open and not self._room:
             self._write_at_once(event)
             return
         size = _size(event)
@@ -149,17 +150,17 @@ class OutboxWriter(WritesAnywhere):
         self._bytes += size
         if key is not None and self._options.overflow == "latest_per_key":
             self._by_key[key] = item
-        if self._writer is None:
+        if self.writer is None:
             self._start_writing(None)
         self._wake_sender()
 
     def post(self, event: Event) -> None:
         """Write a frame before those that wait; no policy drops it, except for a later one."""
-        if self._writer is None and self._is_direct:
+        if self.writer is None and self._is_direct:
             self._write_at_once(event)
             return
         self._first = event
-        if self._writer is None:
+        if self.writer is None:
             self._start_writing(None)
 
     # What waits.
@@ -254,7 +255,7 @@ class OutboxWriter(WritesAnywhere):
         context = self._socket.connection.context.copy()
         writer = self._loop.create_task(self._write(rest), context=context)
         # An eager task may have ended by now.
-        self._writer = None if writer.done() else writer
+        self.writer = None if writer.done() else writer
 
     async def _write(self, rest: Started | None) -> None:
         self._is_fresh = False
@@ -264,7 +265,7 @@ class OutboxWriter(WritesAnywhere):
             while self._first is not None or self._items:
                 await self._try(self._send(self._next()))
         finally:
-            self._writer = None
+            self.writer = None
 
     async def _try(self, write: Awaitable[None]) -> None:
         try:
@@ -299,13 +300,13 @@ class OutboxWriter(WritesAnywhere):
         self._items.clear()
         self._by_key.clear()
         self._bytes = 0
-        if self._writer is not None and self._writer is not asyncio.current_task():
-            self._writer.cancel()
+        if self.writer is not None and self.writer is not asyncio.current_task():
+            self.writer.cancel()
 
     async def flush(self) -> None:
         """Wait until nothing waits any more."""
-        if self._writer is not None:
-            await asyncio.wait([self._writer])
+        if self.writer is not None:
+            await asyncio.wait([self.writer])
 
     async def stop(self) -> None:
         """Drop what still waits, and wait for the writer's end."""

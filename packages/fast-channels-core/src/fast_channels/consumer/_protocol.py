@@ -1,5 +1,6 @@
 """What a protocol adds to a connection: when it is open, and how it ends."""
 
+import asyncio
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
@@ -45,6 +46,10 @@ class Protocol:
     async def finish(self, write: Awaitable[None]) -> None:
         """Await the rest of a write that was begun for a broadcast."""
         await write
+
+    def writer(self) -> asyncio.Task[None] | None:
+        """The task that writes what waits for the client, while something does."""
+        return None
 
     def has_goodbye(self) -> bool:
         """Whether the client is there and waits to be told of the end."""

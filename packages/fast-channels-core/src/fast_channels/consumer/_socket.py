@@ -8,6 +8,7 @@
         └── close(), reject(), an error ─────> CLOSING ───────────────────┘
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Hashable
 from enum import Enum, auto
@@ -129,6 +130,9 @@ class Socket(Protocol):
         self.state = State.CLOSING
         if self._outbox is not None:
             self._outbox.close(flush=flush)
+
+    def writer(self) -> asyncio.Task[None] | None:
+        return None if self._outbox is None else self._outbox.writer
 
     def has_goodbye(self) -> bool:
         return self.state is State.CLOSING
