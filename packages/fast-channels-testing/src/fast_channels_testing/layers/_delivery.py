@@ -108,7 +108,8 @@ async def _receivers_take_turns(layers: Layers, layer: BaseChannelLayer, channel
     for number in range(8):
         await layers.soon(layer.send(channel, numbered(number)))
     received = await layers.soon(asyncio.gather(*receivers), "a message for each of 8 receivers")
-    assert [message["n"] for message in received] == list(range(8)), (
-        "receivers are served in the order of their calls, one message each"
+    numbers = [message["n"] for message in received]
+    assert numbers == list(range(8)), (
+        f"8 receivers got {numbers}, expected 0 to 7 in the order in which they had called receive"
     )
     await layers.nothing_waits(layer, layer, channel)

@@ -128,7 +128,8 @@ class Layers:
     async def _up_to_last(self, layer: BaseChannelLayer, channel: str) -> list[Message]:
         received: list[Message] = []
         while not received or received[-1]["type"] != _LAST:
-            received += await self.receive(layer, channel, 1)
+            what = f"the last message that was sent to {channel!r}; before it came {received!r}"
+            received.append(await self.soon(layer.receive(channel), what))
         return received[:-1]
 
     async def nothing_waits(
