@@ -10,9 +10,13 @@ try:
         HttpCommunicator,
         HttpResponse,
         HttpResponseStart,
+        LifespanFailed,
+        RunningApplication,
+        ServerSentEvent,
         UnexpectedFrame,
         WebsocketClosed,
         WebsocketCommunicator,
+        lifespan,
     )
 except ModuleNotFoundError as _error:
     if _error.name != "fast_channels_testing":
@@ -34,7 +38,11 @@ __all__ = [
     "HttpCommunicator",
     "HttpResponse",
     "HttpResponseStart",
+    "LifespanFailed",
+    "RunningApplication",
+    "ServerSentEvent",
     "UnexpectedFrame",
     "WebsocketClosed",
     "WebsocketCommunicator",
+    "lifespan",
 ]

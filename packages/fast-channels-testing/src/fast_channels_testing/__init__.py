@@ -6,15 +6,22 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fast_channels_testing._lifespan import RunningApplication, lifespan
     from fast_channels_testing.application import ApplicationCommunicator
     from fast_channels_testing.exceptions import (
         ApplicationEnded,
         CommunicatorTimeout,
+        LifespanFailed,
         UnexpectedFrame,
         WebsocketClosed,
     )
     from fast_channels_testing.faults import Fault, FaultyChannelLayer
-    from fast_channels_testing.http import HttpCommunicator, HttpResponse, HttpResponseStart
+    from fast_channels_testing.http import (
+        HttpCommunicator,
+        HttpResponse,
+        HttpResponseStart,
+        ServerSentEvent,
+    )
     from fast_channels_testing.websocket import WebsocketCommunicator
 else:
     # pytest imports the plugin, and with it this package, in every project where it is installed.
@@ -30,9 +37,13 @@ else:
         "HttpCommunicator": "http",
         "HttpResponse": "http",
         "HttpResponseStart": "http",
+        "LifespanFailed": "exceptions",
+        "RunningApplication": "_lifespan",
+        "ServerSentEvent": "http",
         "UnexpectedFrame": "exceptions",
         "WebsocketClosed": "exceptions",
         "WebsocketCommunicator": "websocket",
+        "lifespan": "_lifespan",
     }
 
     def __getattr__(name: str) -> object:
@@ -50,7 +61,11 @@ __all__ = [
     "HttpCommunicator",
     "HttpResponse",
     "HttpResponseStart",
+    "LifespanFailed",
+    "RunningApplication",
+    "ServerSentEvent",
     "UnexpectedFrame",
     "WebsocketClosed",
     "WebsocketCommunicator",
+    "lifespan",
 ]

@@ -63,6 +63,11 @@ class ApplicationCommunicator:
     def _server_rules(self) -> ServerRules:
         return PassThrough()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the application has ended, in whatever way."""
+        return self._link.ended
+
     def start(self) -> None:
         """Start the application now, on the running event loop. Twice does nothing."""
         self._link.start(self.scope)

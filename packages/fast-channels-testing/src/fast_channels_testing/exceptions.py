@@ -8,7 +8,13 @@ from typing import Self
 
 from fast_channels.exceptions import FastChannelsError
 
-__all__ = ["ApplicationEnded", "CommunicatorTimeout", "UnexpectedFrame", "WebsocketClosed"]
+__all__ = [
+    "ApplicationEnded",
+    "CommunicatorTimeout",
+    "LifespanFailed",
+    "UnexpectedFrame",
+    "WebsocketClosed",
+]
 
 
 class CommunicatorTimeout(FastChannelsError, TimeoutError):
@@ -20,6 +26,10 @@ class CommunicatorTimeout(FastChannelsError, TimeoutError):
 
 class ApplicationEnded(FastChannelsError, RuntimeError):
     """The application is over without the event that the test waits for, or is sending."""
+
+
+class LifespanFailed(FastChannelsError, RuntimeError):
+    """The application said, without an exception, that its startup or shutdown failed."""
 
 
 class WebsocketClosed(FastChannelsError, ConnectionError):

@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator, Mapping
 
 from fast_channels.exceptions import ConnectionStateError
+from fast_channels_testing._event_stream import EventStream, ServerSentEvent
 from fast_channels_testing._http_rules import HttpRules
 from fast_channels_testing._response import HttpResponse, HttpResponseStart
 from fast_channels_testing._rules import ServerRules, body_bytes, header_list
 from fast_channels_testing._scope import HeadersInput, QueryInput, connection_scope
 from fast_channels_testing.application import Application, ApplicationCommunicator
+from fast_channels_testing.exceptions import UnexpectedFrame
 
-__all__ = ["HttpCommunicator", "HttpResponse", "HttpResponseStart"]
+__all__ = ["HttpCommunicator", "HttpResponse", "HttpResponseStart", "ServerSentEvent"]
 
 
 class HttpCommunicator(ApplicationCommunicator):
@@ -42,6 +44,7 @@ class HttpCommunicator(ApplicationCommunicator):
         self._requested = False
         self._request_complete = False
         self._response_start: HttpResponseStart | None = None
+        self._stream = EventStream()
         scope = connection_scope("http", path, query, headers, cookies)
         # As uvicorn has it: sending to a client that is gone does nothing, it does not raise.
         scope["asgi"]["spec_version"] = "2.3"
@@ -111,14 +114,50 @@ class HttpCommunicator(ApplicationCommunicator):
                 break
             if chunk := body_bytes(link.output.popleft()):
                 return chunk
-        if rules.started and not rules.complete:
-            raise link.ended_error("the rest of the response")
+        self._require_complete()
         return b""
 
     async def iter_body(self, timeout: float | None = 1) -> AsyncIterator[bytes]:
         """Yield the pieces of the response's body; ``timeout`` is for each of them."""
         while chunk := await self.receive_body_chunk(timeout):
             yield chunk
+
+    async def receive_event(self, timeout: float | None = 1) -> ServerSentEvent:
+        """Return the next server-sent event of the response, as an ``EventSource`` reads it.
+
+        `UnexpectedFrame` if the response is no event stream, `ApplicationEnded` if the stream is
+        over. Events are made of whole chunks: use this or `receive_body_chunk`, not both.
+        """
+        event = await self._next_event(timeout)
+        if event is None:
+            raise self._link.ended_error("a server-sent event")
+        return event
+
+    async def iter_events(self, timeout: float | None = 1) -> AsyncIterator[ServerSentEvent]:
+        """Yield the server-sent events to the stream's end; ``timeout`` is for each of them."""
+        while (event := await self._next_event(timeout)) is not None:
+            yield event
+
+    @property
+    def reconnection_time(self) -> int | None:
+        """Milliseconds after which the event stream, as far as its events were received, told the
+        client to connect again; None if it told nothing."""
+        return self._stream.reconnection_time
+
+    async def _next_event(self, timeout: float | None) -> ServerSentEvent | None:
+        _require_event_stream(await self.get_response_start(timeout))
+        link, rules, stream = self._link, self._rules, self._stream
+
+        def is_there() -> bool:
+            while link.output and not stream.events:
+                stream.feed(body_bytes(link.output.popleft()))
+            return bool(stream.events) or rules.complete or link.ended
+
+        await self._expect(is_there, timeout, "a server-sent event")
+        if stream.events:
+            return stream.events.popleft()
+        self._require_complete()
+        return None
 
     async def settle(self, timeout: float | None = 1, *, alone: bool = False) -> None:
         """Send the request, if it was not, and wait until nothing is in flight.
@@ -142,7 +181,21 @@ class HttpCommunicator(ApplicationCommunicator):
     async def _leave(self) -> None:
         await self.disconnect()
 
+    def _require_complete(self) -> None:
+        if self._rules.started and not self._rules.complete:
+            raise self._link.ended_error("the rest of the response")
+
     async def _request(self) -> None:
         # An application may answer, and end, without having read the request.
         if not self._requested and not self._link.ended:
             await self.send_request(self._body)
+
+
+def _require_event_stream(start: HttpResponseStart) -> None:
+    headers = {name.lower(): value for name, value in start["headers"]}
+    kind = headers.get(b"content-type", b"").decode("latin-1")
+    if start["status"] != 200 or kind.partition(";")[0].strip().lower() != "text/event-stream":
+        raise UnexpectedFrame(
+            "expected an event stream, with status 200 and content-type 'text/event-stream'; "
+            f"got {start['status']} and {kind!r}"
+        )
