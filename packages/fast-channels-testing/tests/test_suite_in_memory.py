@@ -36,6 +36,8 @@ class TestInMemoryChannelLayer(ChannelLayerSuite):
         redelivery=_ONE_PROCESS,
     )
 
+    model_examples = 50
+
     @pytest.fixture
     def make_layer(self) -> LayerFactory:
         return InMemoryChannelLayer
