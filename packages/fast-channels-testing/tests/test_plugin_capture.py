@@ -177,7 +177,7 @@ async def test_a_failure_shows_the_nearest_message_and_all_others(
 ) -> None:
     assert failure(assert_sent, "room") == [
         "not sent: to group 'room'",
-        "nothing was sent to any registered layer; does it still have to run?",
+        "nothing was sent to a registered layer; still on its way? `await communicator.settle()`",
     ]
     await channel_layer.send("tasks", {"type": "job"})
     await channel_layer.group_send("room", {"type": "said", "text": "ho", "by": "ada"})

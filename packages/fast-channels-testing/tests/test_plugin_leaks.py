@@ -5,10 +5,11 @@ from textwrap import dedent
 import pytest
 
 from fast_channels_testing import WebsocketCommunicator
+from fast_channels_testing._plugin_leaks import LeakCheck
 from fast_channels_testing.overrides import ChannelLayerOverrides
 
 # What the inner tests import, and is forgotten with them unless it is there already.
-IMPORTED = (ChannelLayerOverrides, WebsocketCommunicator)
+IMPORTED = (LeakCheck, ChannelLayerOverrides, WebsocketCommunicator)
 
 INI = """
 [pytest]
@@ -54,10 +55,20 @@ class Run:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of what the test leaves behind is about to end."""
+    monkeypatch.setattr("fast_channels_testing._plugin_leaks._GRACE", 0.01)
+
+
+leaves = pytest.mark.usefixtures("impatient")
+
+
+@pytest.fixture
 def run(pytester: pytest.Pytester) -> Run:
     return Run(pytester)
 
 
+@leaves
 def test_what_is_left_is_named(run: Run) -> None:
     result = run(
         """
@@ -153,6 +164,7 @@ RUNNERS = {
 }
 
 
+@leaves
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_every_runner_is_looked_after(run: Run, runner: str) -> None:
     result = run(LEAKS + dedent(RUNNERS[runner]), mode="strict")
@@ -183,6 +195,7 @@ def test_every_runner_may_leave_nothing(run: Run, runner: str) -> None:
     run(dedent(nothing) + dedent(RUNNERS[runner]), mode="strict").assert_outcomes(passed=1)
 
 
+@leaves
 def test_an_application_that_was_left_running_is_found(run: Run) -> None:
     result = run(
         """
@@ -250,6 +263,7 @@ def test_tasks_of_others_are_not_the_tests(run: Run) -> None:
     ).assert_outcomes(passed=4)
 
 
+@leaves
 def test_what_may_be_left(run: Run) -> None:
     run(
         LEAKS
@@ -283,6 +297,7 @@ def test_what_may_be_left(run: Run) -> None:
     ).assert_outcomes(passed=4, xfailed=1)
 
 
+@leaves
 def test_layers_that_the_test_registers_are_looked_after(run: Run) -> None:
     result = run(
         """
@@ -300,6 +315,17 @@ def test_layers_that_the_test_registers_are_looked_after(run: Run) -> None:
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines([f"* of layer '{each}'" for each in ("mine", "theirs", "earlier")])
     result.stdout.no_fnmatch_line("*'not.*")
+
+
+@leaves
+def test_a_test_may_stop_the_clock_of_its_loop(run: Run) -> None:
+    run(
+        """
+        async def test_it(channel_layer):
+            asyncio.get_running_loop().time = lambda: 0
+            begin(for_ever())
+        """
+    ).assert_outcomes(passed=1, errors=1)
 
 
 def test_the_marker_is_explained(pytester: pytest.Pytester) -> None:

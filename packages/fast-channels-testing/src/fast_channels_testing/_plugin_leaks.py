@@ -103,17 +103,16 @@ class LeakCheck:
 
     def _leave(self, loop: Loop) -> None:
         """Note the tasks that are left in a loop, and close what layers have open in it."""
-        new = self.loops.new_tasks(loop)
-        of_layers = [task for task in new if self._is_of_a_layer(task)]
-        tasks = [task for task in new if task not in of_layers]
+        tasks = [task for task in self.loops.new_tasks(loop) if not self._is_of_a_layer(task)]
         if tasks:
             wait_a_moment(tasks, _GRACE)
-        self._left += [_describe(task) for task in tasks if not task.done()]
+        left = [task for task in tasks if not task.done()]
+        self._left += map(_describe, left)
         for watched in reversed(self._watched):
             if watched.ours and not watched.is_in_memory:
                 self._left += watched.channels(loop).values()
                 self._close(watched, loop)
-        self._left += [_describe(task) for task in of_layers if not task.done()]
+        self._left += [_describe(task) for task in self.loops.new_tasks(loop) if task not in left]
 
     def _channels(self) -> dict[str, str]:
         channels: dict[str, str] = {}

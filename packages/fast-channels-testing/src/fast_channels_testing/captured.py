@@ -14,6 +14,7 @@ from fast_channels_testing._wanted import Wanted, render
 __all__ = ["AssertNotSent", "AssertSent", "CapturedMessage", "CapturedMessages"]
 
 _SHOWN = 40
+_NOTHING = "nothing was sent to a registered layer; still on its way? `await communicator.settle()`"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class CapturedMessages(Sequence[CapturedMessage]):
 
     def _instead(self, wanted: Wanted) -> str:
         if not self:
-            return "nothing was sent to any registered layer; does it still have to run?"
+            return _NOTHING
         number, nearest = wanted.nearest(self)
         differences = "\n".join(f"    {line}" for line in wanted.differences(nearest))
         return f"the nearest is number {number + 1}:\n{differences}\n{self}"
