@@ -47,6 +47,10 @@ class ClusterListeners(Listeners):
         self._mover: asyncio.Task[None] | None = None
         topology.watch(self._follow)
 
+    @property
+    def are_whole(self) -> bool:
+        return not any(subscriber.is_broken for subscriber in self._subscribers.values())
+
     async def start(self) -> None:
         self._is_open = True
         for name in self._names():

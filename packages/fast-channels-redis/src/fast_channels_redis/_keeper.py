@@ -79,6 +79,11 @@ class KeptConnection(ABC):
         self._is_broken = False
         self._heard = 0.0
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a connection was lost and the next one does not serve yet."""
+        return self._is_broken
+
     async def start(self) -> None:
         """Return when it serves; raises :class:`OSError` if the first connection fails."""
         loop = asyncio.get_running_loop()

@@ -13,6 +13,11 @@ from fast_channels_redis._subscriber import Subscriber
 class Listeners(ABC):
     """The connections that listen to Redis channels. The name of one decides the server."""
 
+    @property
+    @abstractmethod
+    def are_whole(self) -> bool:
+        """Whether none of the connections is broken."""
+
     @abstractmethod
     async def start(self) -> None:
         """Listen to all names; :class:`OSError` if a server cannot be reached."""
@@ -57,6 +62,10 @@ class HostListeners(Listeners):
                     returned=partial(missed, owns),
                 )
             )
+
+    @property
+    def are_whole(self) -> bool:
+        return not any(subscriber.is_broken for subscriber in self._subscribers)
 
     async def start(self) -> None:
         for subscriber in self._subscribers:

@@ -1,5 +1,6 @@
 """The channel layer on Redis pub/sub."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, cast
 
@@ -20,7 +21,8 @@ class RedisPubSubChannelLayer(RedisLayer):
     """Carries messages by Redis pub/sub: fast, and nothing is kept for who is not there.
 
     What is published while a process is cut off from Redis is lost to it; every consumer that
-    this may concern gets one ``layer.gap`` event when the connection is back. A message that was
+    this may concern gets one ``layer.gap`` event when the connection is back; one for all servers,
+    if several went away and are back within ``liveness_timeout`` of the first. A message that was
     on its way when the sender's own connection broke raises :class:`ChannelLayerUnavailable`,
     because it cannot be known whether it was delivered.
 
@@ -42,11 +44,16 @@ class _PubSubConnection(RedisConnection):
         self._groups: dict[bytes, str] = {}
         self._publish = b"PUBLISH" if isinstance(settings.servers, list) else b"SPUBLISH"
         self._listeners = self._make_listeners()
+        # Which names something was missed of, until it is told.
+        self._gaps: list[Callable[[str], bool]] = []
+        self._gap_timer: asyncio.TimerHandle | None = None
 
     async def listen(self) -> None:
         await self._listeners.start()
 
     async def stop_listening(self) -> None:
+        if self._gap_timer is not None:
+            self._gap_timer.cancel()
         await self._listeners.close()
 
     async def subscribe(self, group: str) -> None:
@@ -107,7 +114,24 @@ class _PubSubConnection(RedisConnection):
             self.node.deliver(data)
 
     def _missed(self, concerns: Callable[[str], bool]) -> None:
-        if concerns(self._inbox):
+        """Servers that went away together are one incident, if they come back together."""
+        self._gaps.append(concerns)
+        if self._listeners.are_whole:
+            self._tell_of_gap()
+        elif self._gap_timer is None:
+            wait = self.settings.patience
+            self._gap_timer = self.node.loop.call_later(wait, self._tell_of_gap)
+
+    def _tell_of_gap(self) -> None:
+        if self._gap_timer is not None:
+            self._gap_timer.cancel()
+            self._gap_timer = None
+        gaps, self._gaps = self._gaps, []
+
+        def is_concerned(name: str) -> bool:
+            return any(concerns(name) for concerns in gaps)
+
+        if is_concerned(self._inbox):
             self.node.gap()
         else:
-            self.node.gap(group for group in self.node.groups if concerns(self._prefix + group))
+            self.node.gap(group for group in self.node.groups if is_concerned(self._prefix + group))
