@@ -33,6 +33,8 @@ class TrioOptions(TypedDict, total=False):
     password: str
     """Of the data servers."""
     sentinel_password: str
+    config: dict[str, object]
+    """More lines for the configuration of each data server."""
 
 
 class Sentinel(ServerProcess):
@@ -102,15 +104,15 @@ class SentinelTrio:
         self.name = options.get("name", "mymaster")
         self.password = options.get("password")
         self._running = ExitStack()
-        self.servers = [self._server() for _ in range(3)]
+        config = options.get("config", {})
+        self.servers = [self._server({**config}) for _ in range(3)]
         """The first was the master at the start."""
         self.sentinels: list[Sentinel] = []
         for number in range(1, 4):
             sentinel = Sentinel(self, number, options.get("sentinel_password"))
             self.sentinels.append(self._running.enter_context(sentinel))
 
-    def _server(self) -> RedisServer:
-        config: dict[str, object] = {}
+    def _server(self, config: dict[str, object]) -> RedisServer:
         if self.password is None:
             server = RedisServer(self.binary, config=config)
         else:
