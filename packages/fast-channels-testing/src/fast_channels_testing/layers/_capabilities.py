@@ -95,4 +95,4 @@ class Capabilities:
 
     redelivery: Support = UNKNOWN
     """What a process had taken from the broker and not handed on when it was killed is given to
-    another one."""
+    another one. The layer has the option ``claim_timeout``: seconds after which."""

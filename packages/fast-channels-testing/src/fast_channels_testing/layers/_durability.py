@@ -1,6 +1,9 @@
 """A broker that stops, pauses and comes back."""
 
 import asyncio
+import os
+import signal
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -14,7 +17,7 @@ from fast_channels_testing.layers._layers import Layers
 from fast_channels_testing.layers._listener import GAP, Listener, listening
 
 _IMPATIENT = 0.5
-"""Seconds, for ``send_timeout``."""
+"""Seconds, for ``send_timeout`` and ``claim_timeout``."""
 _PATIENCE = 1.0
 """Seconds until a message that may have been lost is sent once more."""
 
@@ -199,6 +202,27 @@ class DurabilityTier(SuiteBase):
         assert await layers.soon(running) == list(range(50)), (
             "expected each message once, and in order"
         )
+
+    @layer_test("durability", needs="redelivery")
+    async def test_what_a_killed_process_had_taken_is_given_to_another(
+        self, layers: Layers
+    ) -> None:
+        if sys.platform == "win32":
+            pytest.skip("no process can be stopped there")
+        other = layers.make(claim_timeout=_IMPATIENT)
+        await layers.soon(other.send("jobs", {"type": "first"}))
+        async with layers.process(claim_timeout=_IMPATIENT) as process:
+            assert await layers.receive(process, "jobs", 1) == [{"type": "first"}]
+            receiving = asyncio.ensure_future(process.receive("jobs"))
+            # Goes to the broker and back, so that the one before it is there, too.
+            await layers.soon(process.send("errands", {"type": "errand"}))
+            assert await layers.receive(process, "errands", 1) == [{"type": "errand"}]
+            # It can be given a message now, and can hand on none.
+            os.kill(process.pid, signal.SIGSTOP)
+            await layers.soon(other.send("jobs", {"type": "job"}))
+            await layers.soon(process.kill())
+            await asyncio.gather(receiving, return_exceptions=True)
+            assert await layers.receive(other, "jobs", 1) == [{"type": "job"}]
 
     @property
     def _loses_nothing(self) -> bool:

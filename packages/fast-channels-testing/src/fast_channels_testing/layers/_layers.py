@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 _LAST: Final = "last"
 """The type of the message that ends a test's look at what a channel holds."""
+_PASSED: Final = {"type": "passed"}
+"""Sent to a group to see what was sent before it pass by."""
 
 LayerFactory = Callable[..., BaseChannelLayer]
 """Makes a layer on the test's broker; each call is as good as another process.
@@ -121,9 +123,16 @@ class Layers:
         That is all of the group that it gets from the same ``sender``, be it a member or not. It
         is one afterwards: only to a group is what was sent to the group certain to come first.
         """
+        # What is still on its way may reach one who joins meanwhile.
+        witness = await self.member(layer, group)
+        await self.soon(sender.group_send(group, _PASSED))
+        while await self.receive(layer, witness, 1) != [_PASSED]:
+            pass
+        await self.soon(layer.close_channel(witness))
         await self.soon(layer.group_add(group, channel))
         await self.soon(sender.group_send(group, {"type": _LAST}))
-        return await self._up_to_last(layer, channel)
+        received = await self._up_to_last(layer, channel)
+        return [message for message in received if message != _PASSED]
 
     async def _up_to_last(self, layer: BaseChannelLayer, channel: str) -> list[Message]:
         received: list[Message] = []
