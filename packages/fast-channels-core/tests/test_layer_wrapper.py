@@ -4,9 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from tcp_broker import DEADLINE, Broker, MakeLayer
 
 from fast_channels.exceptions import ChannelClosed, ChannelFull
 from fast_channels.layers import BaseChannelLayer, InMemoryChannelLayer
+from fast_channels.layers._mailbox import Mailbox
 from fast_channels.layers.wrapper import ChannelLayerWrapper, Envelope, Outlet, Tap
 
 
@@ -69,11 +71,33 @@ async def test_wrappers_may_be_wrapped() -> None:
     assert inner.seen == expected
 
 
+async def test_a_gap_of_the_broker_is_no_delivery(broker: Broker, make_layer: MakeLayer) -> None:
+    class GapMailbox(Mailbox):
+        takes_gaps = True
+
+    layer = WatchingLayer(make_layer())
+    mailbox = GapMailbox()
+    await layer.open_mailbox(mailbox, "chat")
+    await layer.group_add("room", mailbox.name)
+    async with asyncio.timeout(DEADLINE):
+        receiving = asyncio.create_task(mailbox.receive())
+        await broker.cut()
+        assert await receiving == {"type": "layer.gap"}
+        await layer.group_send("room", {"type": "a"})
+        assert await layer.receive(mailbox.name) == {"type": "a"}
+    await layer.close()
+    assert layer.seen == [mailbox.name, "a", "closed"]
+
+
 async def test_its_options_are_those_of_the_layer_in_it() -> None:
-    inner = InMemoryChannelLayer(capacity=7, expiry=3, channel_capacity={"work.*": 9})
+    class Layer(InMemoryChannelLayer):
+        def get_capacity(self, channel: str) -> int:
+            return 11 if channel == "large" else super().get_capacity(channel)
+
+    inner = Layer(capacity=7, expiry=3, channel_capacity={"work.*": 9})
     layer = WatchingLayer(inner)
     assert (layer.inner, layer.capacity, layer.expiry) == (inner, 7, 3)
-    assert (layer.get_capacity("x"), layer.get_capacity("work.1")) == (7, 9)
+    assert [layer.get_capacity(channel) for channel in ("x", "work.1", "large")] == [7, 9, 11]
 
 
 def test_what_cannot_be_wrapped_is_refused() -> None:

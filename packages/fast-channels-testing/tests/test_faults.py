@@ -1,6 +1,9 @@
 """What a faulty layer does to channels and groups, by hand and by chance."""
 
 import asyncio
+import gc
+import threading
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 
 from fast_channels.exceptions import ChannelClosed, ChannelFull, ChannelLayerUnavailable
 from fast_channels.layers import BaseChannelLayer, InMemoryChannelLayer
+from fast_channels.statistics import statistics
 from fast_channels.types import Message
 from fast_channels_testing import Fault, FaultyChannelLayer
 
@@ -158,6 +162,17 @@ async def test_a_call_finds_no_broker_and_the_next_one_does(make: Make) -> None:
     )
 
 
+async def test_the_record_shares_nothing_with_the_sender(make: Make) -> None:
+    layer = make()
+    layer.inject("disconnect")
+    numbers = [0]
+    message = {"type": "n", "n": numbers}
+    with pytest.raises(ChannelLayerUnavailable):
+        await layer.group_send("room", message)
+    numbers.append(1)
+    assert layer.faults[0].message == {"type": "n", "n": [0]}
+
+
 async def test_a_channel_of_another_process_has_a_label_that_is_the_same_in_every_run(
     make: Make,
 ) -> None:
@@ -204,6 +219,35 @@ async def test_what_is_on_the_way_is_lost_with_the_connection(make: Make) -> Non
         numbered(0),
         numbered(2),
     ]
+
+
+@pytest.mark.parametrize("way", ["a call", "an outage", "a flush"])
+async def test_nothing_that_is_lost_on_the_way_comes_later(make: Make, way: str) -> None:
+    layer = make(patience=DEADLINE)
+    channel = await layer.new_channel()
+    layer.inject("reorder")
+    with layer.stalled():
+        await send(layer, channel, 3)
+        await lose_all(layer, way)
+    layer.inject("reorder")
+    await send(layer, channel, 1)
+    await lose_all(layer, way)
+    await send(layer, channel, 3, start=3)
+    assert await receive(layer, channel, 3) == [3, 4, 5]
+    await send(layer, channel, 1, start=6)
+    assert await receive(layer, channel, 1) == [6]
+
+
+async def lose_all(layer: FaultyChannelLayer, way: str) -> None:
+    if way == "a flush":
+        await layer.flush()
+    elif way == "an outage":
+        with layer.disconnected():
+            pass
+    else:
+        layer.inject("disconnect")
+        with pytest.raises(ChannelLayerUnavailable):
+            await layer.group_send("room", {"type": "n"})
 
 
 async def test_only_consumers_are_told_of_a_gap(make: Make) -> None:
@@ -293,6 +337,19 @@ async def test_closing_drops_what_is_late(make: Make) -> None:
         await layer.receive(channel)
 
 
+async def test_nothing_of_a_closed_layer_is_left() -> None:
+    layer = FaultyChannelLayer(InMemoryChannelLayer(), delay=3600, patience=3600)
+    for kind in ("reorder", "duplicate"):
+        layer.inject(kind)
+        await layer.send(await layer.new_channel(), numbered(0))
+    await layer.close()
+    # A timer of the loop would hold it.
+    left = weakref.ref(layer)
+    del layer
+    gc.collect()
+    assert left() is None
+
+
 async def test_flushing_drops_what_is_late(make: Make) -> None:
     layer = make()
     channel = await layer.new_channel()
@@ -306,8 +363,10 @@ async def test_flushing_drops_what_is_late(make: Make) -> None:
 async def test_a_late_message_to_a_full_channel_is_lost(make: Make) -> None:
     layer = FaultyChannelLayer(InMemoryChannelLayer(capacity=2))
     channel = await layer.new_channel()
+    missed = statistics.snapshot().get("event.full", 0)
     with layer.stalled():
         await send(layer, channel, 4)
+    assert statistics.snapshot()["event.full"] == missed + 2
     assert await receive(layer, channel, 2) == [0, 1]
     await send(layer, channel, 1, start=4)
     assert await receive(layer, channel, 1) == [4]
@@ -520,3 +579,18 @@ async def test_states_may_be_changed_where_no_loop_runs(make: Make) -> None:
     assert not waiting.done()
     await asyncio.to_thread(stalled.__exit__, None, None, None)
     assert await soon(asyncio.wait_for(waiting, None)) == numbered(0)
+
+
+async def test_what_was_stalled_comes_before_what_is_sent_then(make: Make) -> None:
+    layer = make()
+    channel = await layer.new_channel()
+    with layer.stalled(channel):
+        stalled = layer.stalled(channel)
+        stalled.__enter__()
+        await send(layer, channel, 1)
+    ending = threading.Thread(target=stalled.__exit__, args=(None, None, None))
+    ending.start()
+    ending.join()
+    # The loop has had no turn since.
+    await send(layer, channel, 1, start=1)
+    assert await receive(layer, channel, 2) == [0, 1]

@@ -89,7 +89,7 @@ async def test_every_consumer_hears_of_a_gap_once(layer: FaultyChannelLayer) -> 
     async with WebsocketCommunicator(Member, "/") as ada, WebsocketCommunicator(Member, "/") as bob:
         await opened(ada)
         await opened(bob)
-        with layer.disconnected():
+        with layer.disconnected(), layer.disconnected():
             await ada.send_json_to(0)
             assert await received(ada, 1) == ["try again"]
             await layer.inner.group_send("room", note(1))
@@ -145,6 +145,24 @@ async def test_a_full_channel_is_what_the_consumer_says(layer: FaultyChannelLaye
     client = await opened(WebsocketCommunicator(Impatient, "/"))
     layer.inject("full")
     await layer.group_send("room", note(0))
+    with pytest.raises(WebsocketClosed) as closed:
+        await client.receive_from(timeout=DEADLINE)
+    assert closed.value.code == 1013
+    await client.disconnect(timeout=DEADLINE)
+
+
+async def test_layers_with_faults_may_be_wrapped_again(layer: FaultyChannelLayer) -> None:
+    class Impatient(Member):
+        overflow = "close"
+
+    outer = FaultyChannelLayer(layer)
+    register_channel_layer("default", outer)
+    client = await opened(WebsocketCommunicator(Impatient, "/"))
+    with layer.disconnected():
+        await layer.inner.group_send("room", note(0))
+    assert await received(client, 1) == ["gap"]
+    layer.inject("full")
+    await outer.group_send("room", note(1))
     with pytest.raises(WebsocketClosed) as closed:
         await client.receive_from(timeout=DEADLINE)
     assert closed.value.code == 1013

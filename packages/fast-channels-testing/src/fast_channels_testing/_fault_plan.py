@@ -19,7 +19,7 @@ Operation = Literal["delivery", "send", "group_send", "group_add"]
 _DELIVERY_KINDS: Final = ("drop", "duplicate", "reorder", "full")
 
 
-@dataclass(frozen=True, eq=True)
+@dataclass(frozen=True)
 class Fault:
     """One thing that a :class:`FaultyChannelLayer` did.
 

@@ -46,7 +46,8 @@ class Way:
         self._patience = patience
         self._on_close = on_close
         self._late: deque[tuple[float, Envelope]] = deque()
-        """With the time of the loop at which each is due, in the order of delivery."""
+        """With the time of the loop at which each is due, in the order of delivery: a message
+        that would be due before the one in front of it waits for that one."""
         self._held: tuple[float, Envelope] | None = None
         """Waits for the next message to overtake it, until then."""
         self._timer: asyncio.TimerHandle | None = None
@@ -80,7 +81,7 @@ class Way:
             followers.append(self._held[1])
             self._held = None
         if verdict.delay or self._late or self._weather.is_stalled(self.name):
-            due = max(now + verdict.delay, self._late[-1][0] if self._late else now)
+            due = now + verdict.delay
             self._late.extend((due, late) for late in (envelope, *followers))
             self._wake()
             return True

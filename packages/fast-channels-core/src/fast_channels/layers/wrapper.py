@@ -55,7 +55,7 @@ class Outlet:
 
     def gap(self) -> None:
         """Tell a consumer that it may have missed messages; other receivers have no use for it."""
-        if self._mailbox.takes_gaps and not self._mailbox.closed:
+        if self._mailbox.takes_gaps:
             self._mailbox.items.append(_GAP)
             self._mailbox.notify(asyncio.get_running_loop())
 
@@ -164,7 +164,7 @@ class _Tapped(Mailbox):
         self._tap = self._layer.make_tap(Outlet(self._mailbox))
 
     def put(self, envelope: Envelope) -> bool:
-        return not self.closed and self._tap.arrived(envelope)
+        return self._tap.arrived(envelope)
 
     def overflow(self) -> bool:
         return self._mailbox.overflow()
