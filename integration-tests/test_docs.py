@@ -17,18 +17,29 @@ def python_blocks(page: Path) -> list[str]:
 
 
 EXAMPLES = [
-    pytest.param(block, id=f"{page.stem}-{number}")
+    pytest.param(page, block, id=f"{page.stem}-{number}")
     for page in PAGES
     for number, block in enumerate(python_blocks(page), 1)
 ]
 
+# Old releases of what the examples import deprecate each other, before a line of ours runs.
+STRICT = ["-W", "error", "-W", "default::DeprecationWarning", "-X", "dev"]
+PYTEST = [
+    *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--asyncio-mode=auto", *STRICT[:4]),
+    *("-o", "asyncio_default_fixture_loop_scope=function"),
+]
 
-@pytest.mark.parametrize("block", EXAMPLES)
-def test_example_runs(block: str, tmp_path: Path) -> None:
-    (tmp_path / "example.py").write_text(block)
-    # Old releases of what the examples import deprecate each other, before a line of ours runs.
-    options = ["-W", "error", "-W", "default::DeprecationWarning", "-X", "dev"]
-    command = [sys.executable, *options, "example.py"]
+
+@pytest.mark.parametrize(("page", "block"), EXAMPLES)
+def test_example_runs(page: Path, block: str, tmp_path: Path) -> None:
+    # Blocks that say their file in the first line are what the others of the page import.
+    for other in python_blocks(page):
+        if named := re.match(r"# (\w+\.py)\n", other):
+            (tmp_path / named[1]).write_text(other)
+    example = tmp_path / "test_example.py"
+    example.write_text(block)
+    has_tests = re.search(r"^async def test_", block, re.MULTILINE)
+    command = [sys.executable, *STRICT, *(PYTEST if has_tests else ()), example.name]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
 
 
