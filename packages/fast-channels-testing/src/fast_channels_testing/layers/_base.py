@@ -3,8 +3,10 @@
 import asyncio
 import warnings
 from collections.abc import Awaitable, Callable
+from dataclasses import fields
 from functools import wraps
-from typing import ClassVar, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -17,11 +19,17 @@ from fast_channels_testing.layers._capabilities import (
 )
 from fast_channels_testing.layers._layers import Broker, LayerFactory, Layers
 
-Tier = Literal["core", "groups", "scale-out", "life-cycle", "durability", "extensions", "model"]
+Tier = Literal[
+    "core", "groups", "scale-out", "life-cycle", "durability", "extensions", "model", "guard"
+]
 S = TypeVar("S", bound="SuiteBase")
 MARK: Final = "__layer_test__"
 """The attribute of a test of the suite that says what it is: its tier, and a tuple of the names of
 the capabilities that it needs."""
+
+
+_told: Final = WeakKeyDictionary[type, set[str]]()
+"""The capabilities that a suite was warned of, once for all their tests."""
 
 
 class SuiteBase:
@@ -32,6 +40,14 @@ class SuiteBase:
 
     deadline: ClassVar[float] = 20
     """Seconds that a single wait of a test may take."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not isinstance(cls.capabilities, Capabilities):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(
+                f"{cls.__qualname__}.capabilities is {cls.capabilities!r}, expected an instance "
+                "such as Capabilities(processes=SUPPORTED)"
+            )
 
     @staticmethod
     def loop_factory() -> asyncio.AbstractEventLoop:
@@ -63,9 +79,14 @@ def layer_test(
     """Make a coroutine a test of the suite, which runs it in an event loop of its own.
 
     ``needs`` names the capability that it tests, or several; without one, every layer has to
-    pass. Afterwards the layers are closed, and no task may be left.
+    pass. Afterwards the layers are closed, and no task may be left. Raises :class:`ValueError`
+    for a capability that does not exist.
     """
     names = (needs,) if isinstance(needs, str) else needs
+    known = [field.name for field in fields(Capabilities)]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"needs={name!r} is no capability; expected one of {known}")
 
     def decorate(test: Callable[[S, Layers], Awaitable[None]]) -> Callable[[S, Layers], None]:
         @wraps(test)
@@ -82,8 +103,11 @@ def layer_test(
                 if unknown:
                     pytest.xfail(f"{' and '.join(unknown)}: not declared, not there: {error!r}")
                 raise
-            if unknown:
-                declared = ", ".join(f"{name}=SUPPORTED" for name in unknown)
+            told = _told.setdefault(type(self), set())
+            news = [name for name in unknown if name not in told]
+            told.update(news)
+            if news:
+                declared = ", ".join(f"{name}=SUPPORTED" for name in news)
                 warnings.warn(
                     f"{test.__name__} passes: declare {declared} in the capabilities of "
                     f"{type(self).__name__}, or NotSupported(reason)",

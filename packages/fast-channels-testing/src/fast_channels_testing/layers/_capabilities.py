@@ -1,6 +1,6 @@
 """What a layer may have beyond the promises that every layer keeps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 
@@ -96,3 +96,12 @@ class Capabilities:
     redelivery: Support = UNKNOWN
     """What a process had taken from the broker and not handed on when it was killed is given to
     another one. The layer has the option ``claim_timeout``: seconds after which."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, Support):
+                raise TypeError(
+                    f"{field.name} is {value!r}, expected SUPPORTED, UNKNOWN or "
+                    'NotSupported("why not")'
+                )
