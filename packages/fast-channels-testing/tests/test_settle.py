@@ -22,7 +22,12 @@ from fast_channels.layers import (
     unregister_channel_layer,
 )
 from fast_channels.types import ASGIApp, Event, Message, Receive, Scope, Send
-from fast_channels_testing import CommunicatorTimeout, HttpCommunicator, WebsocketCommunicator
+from fast_channels_testing import (
+    CommunicatorTimeout,
+    FaultyChannelLayer,
+    HttpCommunicator,
+    WebsocketCommunicator,
+)
 
 DEADLINE = 20
 
@@ -66,7 +71,12 @@ class PulledLayer(BaseChannelLayer):
         await self._inner.close()
 
 
-@pytest.fixture(params=[InMemoryChannelLayer, PulledLayer], autouse=True)
+def faulty_layer() -> FaultyChannelLayer:
+    """A wrapped layer, which fills the consumers' mailboxes its own way."""
+    return FaultyChannelLayer(InMemoryChannelLayer())
+
+
+@pytest.fixture(params=[InMemoryChannelLayer, PulledLayer, faulty_layer], autouse=True)
 def layer(request: pytest.FixtureRequest) -> Iterator[BaseChannelLayer]:
     register_channel_layer("settle", request.param())
     yield get_channel_layer("settle")

@@ -214,6 +214,34 @@ async def test_a_denial_response_is_shown() -> None:
         }
 
 
+@pytest.mark.parametrize(
+    ("offered", "taken", "reason"),
+    [
+        (["chat", "v2"], None, r"no subprotocol was taken \(offered: 'chat', 'v2'\)"),
+        (["chat"], "news", r"subprotocol 'news' was taken \(offered: 'chat'\)"),
+        (None, "chat", r"subprotocol 'chat' was taken \(offered: none\)"),
+    ],
+)
+async def test_a_handshake_that_no_browser_takes(
+    offered: list[str] | None, taken: str | None, reason: str
+) -> None:
+    seen = list[Any]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({**ACCEPT, "subprotocol": taken})
+        seen.append(await receive())
+
+    communicator = WebsocketCommunicator(app, "/", subprotocols=offered)
+    assert await communicator.connect() == (False, 1006)
+    assert communicator.handshake_response is not None
+    assert communicator.handshake_response["status"] == 101
+    with pytest.raises(WebsocketClosed, match=f"client failed the handshake: {reason}"):
+        await communicator.receive_from(timeout=3600)
+    await communicator.disconnect()
+    assert seen == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+
+
 async def test_connect_waits_for_a_denial_to_be_complete() -> None:
     app = sends(
         {"type": "websocket.http.response.start", "status": 401},
@@ -347,7 +375,7 @@ async def test_a_handshake_that_takes_its_time_ends_in_the_block() -> None:
         await send({**await receive(), "type": "websocket.send"})
         await receive()
 
-    async with WebsocketCommunicator(app, "/") as ws:
+    async with WebsocketCommunicator(app, "/", subprotocols=["chat"]) as ws:
         with pytest.raises(CommunicatorTimeout, match="the answer to the handshake did not come"):
             await ws.receive_text(timeout=0)
         accept.set()

@@ -4,6 +4,8 @@ It follows the ASGI specification and, where that leaves room, uvicorn: the orde
 the errors that an application gets for breaking it, and the close codes on both sides.
 """
 
+from collections.abc import Sequence
+
 from fast_channels.types import Message
 from fast_channels_testing._response import HttpResponse
 from fast_channels_testing._rules import (
@@ -27,7 +29,9 @@ class ClientDisconnected(OSError):
 class WebsocketRules:
     """The states of one connection, from the handshake to the close."""
 
-    def __init__(self) -> None:
+    def __init__(self, offered: Sequence[str] = ()) -> None:
+        """``offered``: the subprotocols that the client asks for."""
+        self._offered = offered
         self.final_event: Message | None = None
         self.requested = False
         self.accepted = False
@@ -83,8 +87,7 @@ class WebsocketRules:
                 if subprotocol is not None and not isinstance(subprotocol, str):
                     raise TypeError(f"the subprotocol must be str or None, got {subprotocol!r}")
                 self.handshake = HttpResponse(status=101, headers=header_list(event), body=b"")
-                self.subprotocol = subprotocol
-                self.accepted = True
+                self._accept(subprotocol)
             case "websocket.close":
                 # The application's code has no way to the client: it sees an HTTP 403.
                 _close_code(event)
@@ -98,6 +101,18 @@ class WebsocketRules:
                     event, "websocket.accept", "websocket.close", "websocket.http.response.start"
                 )
         return event
+
+    def _accept(self, subprotocol: str | None) -> None:
+        offered = ", ".join(map(repr, self._offered)) or "none"
+        if subprotocol in self._offered or not (subprotocol or self._offered):
+            self.subprotocol = subprotocol
+            self.accepted = True
+            return
+        # By RFC 6455, 4.1; if none was taken by WHATWG's WebSockets standard, for browsers.
+        taken = f"subprotocol {subprotocol!r}" if subprotocol else "no subprotocol"
+        how = f"the client failed the handshake: {taken} was taken (offered: {offered})"
+        self._close(1006, "", how)
+        self._client_gone = True
 
     def _sent_in_denial(self, event: Message, denial: HttpResponse) -> Message:
         if event["type"] != "websocket.http.response.body":

@@ -57,7 +57,6 @@ class WebsocketCommunicator(ApplicationCommunicator):
         query: QueryInput | None = None,
         raise_app_exceptions: bool = True,
     ) -> None:
-        self._rules = WebsocketRules()
         self._was_looked_at = False
         upgrade = list(_UPGRADE_HEADERS)
         if subprotocols:
@@ -65,9 +64,9 @@ class WebsocketCommunicator(ApplicationCommunicator):
         scope = connection_scope("websocket", path, query, headers, cookies, extra_headers=upgrade)
         scope["asgi"]["spec_version"] = spec_version or "2.4"
         scope["scheme"] = "ws"
-        scope["subprotocols"] = (
-            _offered(scope["headers"]) if subprotocols is None else list(subprotocols)
-        )
+        offered = _offered(scope["headers"]) if subprotocols is None else list(subprotocols)
+        scope["subprotocols"] = offered
+        self._rules = WebsocketRules(offered)
         scope["extensions"]["websocket.http.response"] = {}
         super().__init__(application, scope, raise_app_exceptions=raise_app_exceptions)
 
@@ -88,7 +87,9 @@ class WebsocketCommunicator(ApplicationCommunicator):
         """Open the connection; return ``(True, subprotocol)`` or ``(False, close code)``.
 
         The code of a refused handshake is 1006, whatever code the application closed with: no
-        client is ever told that one. `handshake_response` has the HTTP side.
+        client is ever told that one. `handshake_response` has the HTTP side. A handshake that the
+        application accepts with a subprotocol that was not offered, or with none of those that
+        were, fails like that as well: browsers do not take it.
 
         What a consumer's ``reject()`` comes to, then: with ``mode="close"``, its default,
         ``(True, subprotocol)``, as the handshake succeeds, and the next wait raises
