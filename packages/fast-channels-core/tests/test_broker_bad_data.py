@@ -134,6 +134,8 @@ class UnconnectedLayer(TcpLayer):
 
 
 class AnsweringConnection:
+    away = ()
+
     async def done(self, *_: object) -> bool:
         return True
 

@@ -10,6 +10,9 @@ from fast_channels.layers._names import group_name as group_name
 from fast_channels.layers.base import BaseChannelLayer as BaseChannelLayer
 from fast_channels.layers.broker import BrokerChannelLayer as BrokerChannelLayer
 from fast_channels.layers.broker import BrokerConnection as BrokerConnection
+from fast_channels.layers.broker import BrokerOptions as BrokerOptions
+from fast_channels.layers.broker import Node as Node
+from fast_channels.layers.broker import Waiters as Waiters
 from fast_channels.layers.in_memory import InMemoryChannelLayer as InMemoryChannelLayer
 from fast_channels.layers.registry import ChannelLayerRegistry as ChannelLayerRegistry
 from fast_channels.layers.registry import channel_layers as channel_layers
@@ -39,9 +42,12 @@ __all__ = [
     "BaseChannelLayer",
     "BrokerChannelLayer",
     "BrokerConnection",
+    "BrokerOptions",
     "ChannelLayerRegistry",
     "InMemoryChannelLayer",
+    "Node",
     "SyncChannelLayer",
+    "Waiters",
     "channel_layers",
     "channel_layers_lifespan",
     "close_channel_layers",

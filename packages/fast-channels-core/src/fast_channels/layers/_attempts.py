@@ -50,9 +50,10 @@ class Attempts:
     time of a send.
     """
 
-    def __init__(self, patience: float) -> None:
-        """``patience``: seconds."""
+    def __init__(self, patience: float, away: tuple[type[Exception], ...] = (OSError,)) -> None:
+        """``patience``: seconds. ``away``: the errors after which an operation is tried again."""
         self._patience = patience
+        self._away = away
         self._loop = asyncio.get_running_loop()
         self._calls: dict[_Call, None] = {}
         self._calls_for_ever: dict[_Call, None] = {}
@@ -67,13 +68,13 @@ class Attempts:
         calls[call] = None
         if self._timer is None and not for_ever:
             self._timer = self._loop.call_at(call.deadline, self._end_overdue)
-        reason: OSError | None = None
+        reason: Exception | None = None
         pause = FIRST_RETRY
         try:
             while not self._stopped:
                 try:
                     return await operation()
-                except OSError as error:
+                except self._away as error:
                     if isinstance(error, ChannelLayerRefused):
                         raise
                     if isinstance(error, ChannelLayerUnavailable) and not for_ever:
@@ -93,7 +94,7 @@ class Attempts:
                 call.task.uncancel()
         if self._stopped:
             raise closed()
-        why = f": {reason}" if reason is not None else ""
+        why = f": {str(reason) or type(reason).__name__}" if reason is not None else ""
         raise ChannelLayerUnavailable(
             f"the broker could not be reached within {self._patience:g} s{why}"
         ) from reason

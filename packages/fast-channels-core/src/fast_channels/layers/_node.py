@@ -67,11 +67,12 @@ class Node:
         self.stopped: bool = False
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._attempts = Attempts(send_timeout)
         self._guard: AsyncGenerator[None] | None = None
         self._gap = codec.notice({"type": "layer.gap"})
         self._subscriptions = Subscriptions(self, linger=linger, patience=send_timeout)
         self.connection: BrokerConnection = connect(self)
+        self.away: tuple[type[Exception], ...] = (OSError, *self.connection.away)
+        self._attempts = Attempts(send_timeout, self.away)
 
     @property
     def id(self) -> str:

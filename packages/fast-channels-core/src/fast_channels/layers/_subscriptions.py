@@ -109,7 +109,7 @@ class Subscriptions:
         try:
             async with asyncio.timeout(self._patience):
                 await self._node.connection.unsubscribe(group)
-        except OSError:
+        except self._node.away:
             # Not urgent: what comes for the group is dropped, and Node.groups leaves it out.
             self._node.loop.call_later(self._patience, self._give_up, group)
         else:

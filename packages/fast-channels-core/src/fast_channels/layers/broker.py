@@ -5,7 +5,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, TypedDict
 from weakref import WeakSet
 
 from fast_channels.exceptions import (
@@ -27,11 +27,27 @@ from fast_channels.layers._names import (
     require_group_name,
 )
 from fast_channels.layers._node import Node
+from fast_channels.layers._waiters import Waiters
 from fast_channels.layers.base import BaseChannelLayer, ChannelCapacity
 from fast_channels.serializers import create_serializer
 from fast_channels.types import Message
 
-__all__ = ["BrokerChannelLayer", "BrokerConnection", "Node"]
+__all__ = ["BrokerChannelLayer", "BrokerConnection", "BrokerOptions", "Node", "Waiters"]
+
+
+class BrokerOptions(TypedDict, total=False):
+    """The options of every :class:`BrokerChannelLayer`, for a backend that hands them on:
+    ``def __init__(self, url: str, **options: Unpack[BrokerOptions])``."""
+
+    expiry: float
+    group_expiry: float
+    capacity: int
+    channel_capacity: ChannelCapacity | None
+    serializer_format: str
+    symmetric_encryption_keys: Iterable[str | bytes] | None
+    max_message_bytes: int
+    send_timeout: float
+    linger: float
 
 
 class BrokerConnection(ABC):
@@ -42,12 +58,18 @@ class BrokerConnection(ABC):
     not look into.
 
     Every method is called on the node's event loop, several at a time, and may be cancelled. An
-    :class:`OSError` (which ``ConnectionError`` and ``TimeoutError`` are) means "this was not done,
-    the broker is away": the caller tries again until ``send_timeout`` has passed. What must not be
-    tried again raises :class:`ChannelLayerUnavailable`, and :class:`ChannelLayerRefused` if trying
-    will never help. Reconnecting is the connection's own business. When it is back it subscribes
-    ``node.groups`` anew and then, if anything can have been missed, calls ``node.gap()``.
+    :class:`OSError` (which ``ConnectionError`` and ``TimeoutError`` are), or one of :attr:`away`,
+    means "this was not done, the broker is away": the caller tries again until ``send_timeout`` has
+    passed. What must not be tried again raises :class:`ChannelLayerUnavailable`, and
+    :class:`ChannelLayerRefused` if trying will never help. Reconnecting is the connection's own
+    business. When it is back it subscribes ``node.groups`` anew and then, if anything can have
+    been missed, calls ``node.gap()``.
+
+    docs/write-a-channel-layer.md goes through all of it.
     """
+
+    away: ClassVar[tuple[type[Exception], ...]] = ()
+    """What the broker's client library raises, beside :class:`OSError`, when the broker is away."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -73,8 +95,12 @@ class BrokerConnection(ABC):
 
     @abstractmethod
     async def publish(self, group: str, data: bytes) -> None:
-        """Send bytes to every node that has subscribed the group, this one included, in one
-        order for all of them."""
+        """Send bytes to every node that has subscribed the group, this one included, in the order
+        of the calls.
+
+        A broker that gives all nodes what all nodes publish in one and the same order gives its
+        layer the capability ``total_order``; not every broker does.
+        """
 
     @abstractmethod
     async def send_to_node(self, node_id: str, data: bytes) -> bool:
@@ -93,7 +119,8 @@ class BrokerConnection(ABC):
         to one caller only, in all processes.
 
         Cancelling loses none. Mind that a task's ``cancel()`` cancels the future that it awaits
-        at once, but runs the task only later: what arrives in between has to be put back.
+        at once, but runs the task only later: what arrives in between has to be put back, as
+        :class:`Waiters` does.
         """
 
     @abstractmethod
