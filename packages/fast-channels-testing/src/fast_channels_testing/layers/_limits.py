@@ -150,8 +150,11 @@ async def _only_new_comes(layers: Layers, layer: BaseChannelLayer, channel: str)
 async def _makes_room(layers: Layers, layer: BaseChannelLayer, channel: str) -> None:
     for _ in range(2):
         await layers.soon(layer.send(channel, numbered(1)))
-    await asyncio.sleep(_MUCH_LATER)
-    try:
-        await layers.soon(layer.send(channel, numbered(2)))
-    except ChannelFull:
-        raise AssertionError(f"{channel!r} is full of messages that have expired") from None
+    await asyncio.sleep(_EXPIRY)
+
+    async def send_on() -> None:
+        # A broker need not look at its clock all the time.
+        while await _fill(layers, layer, channel) == 0:  # noqa: ASYNC110  # no event tells of it
+            await asyncio.sleep(_EXPIRY)
+
+    await layers.soon(send_on(), f"{channel!r} to have room, where all messages have expired")
