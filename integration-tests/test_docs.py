@@ -1,5 +1,6 @@
 """The examples in docs/ run without a warning, and its links lead somewhere."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 LIFE_CYCLE = ROOT / "docs" / "life-cycle.md"
+WRITE_A_LAYER = ROOT / "docs" / "write-a-channel-layer.md"
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -19,6 +21,7 @@ def python_blocks(page: Path) -> list[str]:
 EXAMPLES = [
     pytest.param(page, block, id=f"{page.stem}-{number}")
     for page in PAGES
+    if page != WRITE_A_LAYER  # whose examples are the files of one package
     for number, block in enumerate(python_blocks(page), 1)
 ]
 
@@ -41,6 +44,36 @@ def test_example_runs(page: Path, block: str, tmp_path: Path) -> None:
     has_tests = re.search(r"^async def test_", block, re.MULTILINE)
     command = [sys.executable, *STRICT, *(PYTEST if has_tests else ()), example.name]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+
+
+@pytest.mark.slow
+def test_layer_that_is_written_there_passes_the_suite(tmp_path: Path) -> None:
+    for block in python_blocks(WRITE_A_LAYER):
+        heading, text = block.split("\n", 1)
+        file = tmp_path / heading.removeprefix("# ").removesuffix(", continued")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if heading.endswith(", continued"):
+            text = f"{file.read_text()}\n{text}"
+        file.write_text(text)
+    options = [
+        "-q",
+        "-W",
+        "error",
+        "-p",
+        "no:asyncio",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+    ]
+    paths = (tmp_path / "src", tmp_path / "tests")
+    subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "tests"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+        check=True,
+        timeout=110,
+    )
 
 
 def test_module_of_the_page_is_the_chats() -> None:
