@@ -44,4 +44,4 @@ class TestNatsChannelLayer(ChannelLayerSuite):
 
     @pytest.fixture
     def make_layer(self, server: NatsServer) -> LayerFactory:
-        return partial(NatsChannelLayer, server.url, prefix=uuid.uuid4().hex, ack_wait=2)
+        return partial(NatsChannelLayer, server.url, prefix=uuid.uuid4().hex, claim_timeout=2)

@@ -15,13 +15,14 @@ class NatsChannelLayer(BrokerChannelLayer):
 
     Groups are subjects of core NATS, and nothing is kept for a process that is cut off: its
     consumers get a ``layer.gap`` event when it is back. General channels are streams, which keep
-    their messages on the server's disk. If a receiver's connection breaks in the moment in which
-    it acknowledges a message, that is delivered again after ``ack_wait``: it may come twice.
+    their messages on the server's disk. If a receiver or the server dies between the delivery of
+    a message and its acknowledgement, it is delivered again: it may come twice.
 
     ``servers``: URLs of one NATS cluster, ``nats://`` or ``tls://``, with user and password if
     need be. ``prefix``: begins every subject and stream; layers with another one do not meet.
-    ``ack_wait``: seconds. The rest is as :class:`BrokerChannelLayer` has it; messages are limited
-    by the server's ``max_payload``, too.
+    ``claim_timeout``: seconds after which a message of a general channel goes to another receiver,
+    if the one that took it is silent. The rest is as :class:`BrokerChannelLayer` has it; messages
+    are limited by the server's ``max_payload``, too.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class NatsChannelLayer(BrokerChannelLayer):
         servers: str | Iterable[str] = "nats://127.0.0.1:4222",
         *,
         prefix: str = "fast_channels",
-        ack_wait: float = 30,
+        claim_timeout: float = 30,
         **options: Unpack[BrokerOptions],
     ) -> None:
         super().__init__(**options)
@@ -37,11 +38,11 @@ class NatsChannelLayer(BrokerChannelLayer):
             raise ValueError(
                 f"prefix is {prefix!r}, expected 1 to 60 letters, digits, hyphens or underscores"
             )
-        if not ack_wait > 0:
-            raise ValueError(f"ack_wait is {ack_wait!r}, expected a number of seconds above 0")
+        if not claim_timeout > 0:
+            raise ValueError(f"claim_timeout is {claim_timeout!r}, expected seconds above 0")
         self.servers = [servers] if isinstance(servers, str) else list(servers)
         self.prefix = prefix
-        self.ack_wait = ack_wait
+        self.claim_timeout = claim_timeout
 
     def make_connection(self, node: Node) -> BrokerConnection:
         return NatsConnection(node, self)

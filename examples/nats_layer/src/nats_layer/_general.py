@@ -132,7 +132,7 @@ class GeneralChannels:
             stream,
             durable_name=_CONSUMER,
             ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=self._layer.ack_wait,
+            ack_wait=self._layer.claim_timeout,
             max_ack_pending=1,
         )
         self._made.add(stream)
