@@ -17,6 +17,8 @@ from fast_channels.layers import (
 from fast_channels.limits import Limits
 from fast_channels.types import Event
 from fast_channels_testing import FaultyChannelLayer, WebsocketClosed, WebsocketCommunicator
+from fast_channels_testing.captured import CapturedMessages
+from fast_channels_testing.overrides import ChannelLayerOverrides
 
 DEADLINE = 20.0
 """Seconds. Only a test that fails ever waits that long."""
@@ -249,3 +251,34 @@ async def test_messages_by_chance_reach_a_client_or_not(layer: FaultyChannelLaye
         assert set(numbers) == set(range(50)) - dropped
         assert numbers != sorted(numbers)
     await faulty.close()
+
+
+async def test_settling_waits_for_what_is_delivered_not_for_what_is_on_the_way(
+    layer: FaultyChannelLayer,
+) -> None:
+    async with WebsocketCommunicator(Member, "/") as client:
+        await opened(client)
+        with layer.stalled():
+            await layer.group_send("room", note(0))
+            await client.settle()
+            assert await client.receive_nothing(timeout=0)
+        await client.settle()
+        assert await client.receive_json_from(timeout=0) == 0
+
+
+async def test_the_fixtures_of_pytest_take_it(
+    channel_layers: ChannelLayerOverrides, captured_messages: CapturedMessages
+) -> None:
+    faulty = FaultyChannelLayer(InMemoryChannelLayer())
+    channel_layers.override("default", faulty)
+    async with WebsocketCommunicator(Member, "/") as client:
+        await opened(client)
+        faulty.inject("drop")
+        faulty.inject("disconnect")
+        await client.send_json_to(0)
+        assert sorted(await received(client, 2)) == ["gap", "try again"]
+        await client.send_json_to(1)
+        await client.send_json_to(2)
+        assert await received(client, 1) == [2]
+    # What arrives is one thing, and what was sent another.
+    assert [captured.message["n"] for captured in captured_messages] == [1, 2]
