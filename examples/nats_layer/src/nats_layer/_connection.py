@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import Error, MaxPayloadError, SlowConsumerError
+from nats.errors import Error, SlowConsumerError
 
 from fast_channels.exceptions import ChannelLayerRefused, ChannelLayerUnavailable, MessageTooLarge
 from fast_channels.layers import BrokerConnection, Node, Waiters
@@ -82,11 +82,8 @@ class NatsConnection(BrokerConnection):
         return await self._send(f"{self._prefix}.node.{node_id}", data)
 
     async def push(self, channel: str, data: bytes, capacity: int, expiry: float) -> bool:
-        self._require_connection()
-        try:
-            return await self._general.push(channel, data, capacity, expiry)
-        except MaxPayloadError as error:
-            raise MessageTooLarge(len(data), self._client.max_payload) from error
+        self._require_connection(data)
+        return await self._general.push(channel, data, capacity, expiry)
 
     async def pull(self, channel: str) -> tuple[bytes, float]:
         self._require_connection()
@@ -100,17 +97,17 @@ class NatsConnection(BrokerConnection):
         # "a..b" is a group, but no subject.
         return f"{self._prefix}.group.{group.replace('.', '=')}"
 
-    def _require_connection(self) -> None:
+    def _require_connection(self, data: bytes = b"") -> None:
         if not self._client.is_connected:
             raise ConnectionError("NATS is away")
+        if len(data) > self._client.max_payload:
+            raise MessageTooLarge(len(data), self._client.max_payload)
 
     async def _send(self, subject: str, data: bytes) -> bool:
-        self._require_connection()
+        self._require_connection(data)
         try:
             return await self._round_trip(subject, data)
-        except MaxPayloadError as error:
-            raise MessageTooLarge(len(data), self._client.max_payload) from error
-        except ConnectionError as error:
+        except (Error, ConnectionError) as error:
             raise ChannelLayerUnavailable(f"{error}; the message may have been sent") from error
 
     async def _round_trip(self, subject: str = "", data: bytes = b"") -> bool:
@@ -147,7 +144,7 @@ class NatsConnection(BrokerConnection):
         if not self._is_up:
             # Ends connect(), which would try for ever and tell nobody why.
             if "authorization" in str(error).lower():
-                raise ChannelLayerRefused(f"{self._layer.servers} refused: {error}") from error
+                raise ChannelLayerRefused(f"NATS refused the connection: {error}") from error
             raise error
         logger.warning("NATS: %s", error)
         if isinstance(error, SlowConsumerError):

@@ -85,7 +85,7 @@ class GeneralChannels:
                     await self._client.publish(wishes, _WISH, reply=f"{self._inbox}.{stream}")
                 message = await waiter
             if message.reply:
-                self._node.run(message.ack())
+                await message.ack()
                 sent_at = message.metadata.timestamp.timestamp()
                 # A server that crashes may forget the last acknowledgements.
                 if sent_at > self._newest[stream]:

@@ -113,3 +113,13 @@ class AcrossChannelsTier(SuiteBase):
 
         # All at once, because a layer may take its time for each.
         await asyncio.gather(*map(give_up, range(10)))
+
+    @layer_test("scale-out", needs=("processes", "general_channels"))
+    async def test_what_was_received_before_closing_no_other_process_gets(
+        self, layers: Layers
+    ) -> None:
+        here, there = layers.make(), layers.make()
+        await layers.soon(there.send("jobs", numbered(1)))
+        assert await layers.numbers(here, "jobs", 1) == [1]
+        await layers.soon(here.close())
+        await layers.nothing_waits(there, there, "jobs")
