@@ -121,6 +121,12 @@ def layer_test(
     return decorate
 
 
+def mark_of(suite: type, name: str) -> tuple[Tier, tuple[str, ...]] | None:
+    """The tier of a test and what it needs, also of one that was overridden; None for others."""
+    tests = (vars(base).get(name) for base in suite.__mro__)
+    return next((getattr(test, MARK) for test in tests if hasattr(test, MARK)), None)
+
+
 async def _run(test: Awaitable[None], layers: Layers) -> None:
     try:
         # Far more than any test takes, for calls of the layer that never return.

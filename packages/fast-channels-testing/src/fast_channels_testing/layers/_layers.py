@@ -53,7 +53,8 @@ class Layers:
         self.deadline = deadline
         """Seconds that a single wait may take. Only a test that fails ever waits that long."""
         self._broker = broker
-        self._made: list[BaseChannelLayer] = []
+        self.made: list[BaseChannelLayer] = []
+        """Every layer that was made, in order."""
 
     @property
     def broker(self) -> Broker:
@@ -64,7 +65,7 @@ class Layers:
     def make(self, **options: Any) -> BaseChannelLayer:
         """Another layer on the same broker, as if in another process."""
         layer = self.make_layer(**options)
-        self._made.append(layer)
+        self.made.append(layer)
         return layer
 
     def process(self, **options: Any) -> AbstractAsyncContextManager[LayerProcess]:
@@ -150,7 +151,7 @@ class Layers:
 
     async def close(self) -> None:
         """Close every layer that was made, last one first."""
-        for layer in reversed(self._made):
+        for layer in reversed(self.made):
             await self.soon(layer.close())
 
 
