@@ -317,6 +317,19 @@ def test_layers_that_the_test_registers_are_looked_after(run: Run) -> None:
     result.stdout.no_fnmatch_line("*'not.*")
 
 
+def test_loops_of_other_threads_are_none_of_the_tests(run: Run) -> None:
+    run(
+        """
+        async def work(layer):
+            begin(for_ever())
+            await layer.group_send("room", {"type": "x"})
+
+        async def test_it(channel_layer):
+            await asyncio.to_thread(asyncio.run, work(channel_layer))
+        """
+    ).assert_outcomes(passed=1)
+
+
 @leaves
 def test_a_test_may_stop_the_clock_of_its_loop(run: Run) -> None:
     run(

@@ -117,8 +117,7 @@ class LeakCheck:
     def _channels(self) -> dict[str, str]:
         channels: dict[str, str] = {}
         for watched in self._watched:
-            # Of two layers around one another, the one that was there first.
-            channels |= {k: line for k, line in watched.channels().items() if k not in channels}
+            channels |= watched.channels()
         return channels
 
     def _close(self, watched: _Watched, loop: Loop) -> None:
