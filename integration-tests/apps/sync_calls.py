@@ -3,7 +3,6 @@
 ``sync_calls.py HOW FIRST END``; the layer is that of `redis_layer.py`.
 """
 
-import logging
 import multiprocessing
 import os
 import sys
@@ -68,8 +67,6 @@ def from_processes(method: str, numbers: range) -> None:
 
 
 if __name__ == "__main__":
-    # That a step took 0.1 s is to be expected of so many threads.
-    logging.getLogger("asyncio").setLevel(logging.ERROR)
     how, numbers = sys.argv[1], range(int(sys.argv[2]), int(sys.argv[3]))
     if how == "async_to_sync":
         from_threads(with_async_to_sync, numbers)
