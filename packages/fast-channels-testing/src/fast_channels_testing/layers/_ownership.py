@@ -15,8 +15,8 @@ class OwnershipTier(SuiteBase):
         layer = layers.make()
         channel = await layers.member(layer, "group")
         sent = _nested()
-        for sending in (layer.send(channel, sent), layer.group_send("group", sent)):
-            await layers.soon(sending)
+        for send, target in ((layer.send, channel), (layer.group_send, "group")):
+            await layers.soon(send(target, sent))
             await layers.receive(layer, channel, 1)
             assert sent == _nested(), f"sending {_nested()!r} has made the sender's dict {sent!r}"
 
