@@ -72,10 +72,11 @@ class Talker(AsyncWebsocketConsumer):
 async def test_what_a_consumer_sends_is_captured(
     channel_layer: BaseChannelLayer, assert_sent: AssertSent
 ) -> None:
-    async with WebsocketCommunicator(Talker, "/") as client:
-        await client.connect()
-        await client.send_to("hello")
-        assert await client.receive_from() == "hello"
+    client = WebsocketCommunicator(Talker, "/")
+    await client.connect(20)
+    await client.send_to("hello")
+    assert await client.receive_from(20) == "hello"
+    await client.disconnect(timeout=20)
     assert assert_sent("room", type="said") == {"type": "said", "text": "hello"}
 
 

@@ -184,10 +184,11 @@ def test_every_runner_may_leave_nothing(run: Run, runner: str) -> None:
                 await self.send("said")
 
         async def leave():
-            async with WebsocketCommunicator(Echo, "/") as client:
-                await client.connect()
-                await get_channel_layer().group_send("room", {"type": "said"})
-                assert await client.receive_from() == "said"
+            client = WebsocketCommunicator(Echo, "/")
+            await client.connect(20)
+            await get_channel_layer().group_send("room", {"type": "said"})
+            assert await client.receive_from(20) == "said"
+            await client.disconnect(timeout=20)
             # These end as soon as somebody lets them.
             begin(for_ever()).cancel()
             begin(asyncio.sleep(0))
@@ -205,7 +206,7 @@ def test_an_application_that_was_left_running_is_found(run: Run) -> None:
 
         async def test_it(channel_layer):
             kept.append(WebsocketCommunicator(Echo, "/"))
-            await kept[0].connect()
+            await kept[0].connect(20)
             # Not to be told on by Python, too.
             kept[0].__del__ = None
         """
@@ -389,13 +390,13 @@ def test_a_thousand_tests_leave_nothing(pytester: pytest.Pytester) -> None:
 
         @pytest.mark.parametrize("number", range(1000))
         async def test_echo(number, channel_layer, assert_sent):
-            async with WebsocketCommunicator(Echo, "/") as one:
-                async with WebsocketCommunicator(Echo, "/") as other:
-                    await one.connect()
-                    await other.connect()
-                    await one.send_to(str(number))
-                    assert await one.receive_from(20) == str(number)
-                    assert await other.receive_from(20) == str(number)
+            clients = [WebsocketCommunicator(Echo, "/") for _ in range(2)]
+            for client in clients:
+                await client.connect(20)
+            await clients[0].send_to(str(number))
+            for client in clients:
+                assert await client.receive_from(20) == str(number)
+                await client.disconnect(timeout=20)
             assert_sent("room", type="said", text=str(number))
         """
     )
