@@ -3,17 +3,21 @@
 import asyncio
 import inspect
 import re
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
 
-from fast_channels.types import ASGIApp, Receive, Scope, Send
+from fast_channels.consumer import AsyncWebsocketConsumer, concurrent, in_thread
+from fast_channels.types import ASGIApp, Event, Receive, Scope, Send
 from fast_channels_testing import (
     ApplicationCommunicator,
     CommunicatorTimeout,
     WebsocketCommunicator,
 )
+
+DEADLINE = 20
 
 ACCEPT = {"type": "websocket.accept"}
 
@@ -240,6 +244,40 @@ async def test_how_a_consumer_s_task_ended_is_shown() -> None:
     assert waits_at(text, "int") == ["ended with KeyError: 'x'"]
     assert waits_at(text, "str") == ["ended, it returned"]
     assert waits_at(text, "bytes") == ["ended, cancelled"]
+
+
+async def test_concurrent_handlers_and_threads_are_shown_too() -> None:
+    class Busy(AsyncWebsocketConsumer):
+        begun = asyncio.Event()
+        over = threading.Event()
+
+        @concurrent
+        async def receive(self, text_data: str | None = None, bytes_data: object = None) -> None:
+            if text_data == "thread":
+                await self.look_up({})
+            await Room().enter()
+
+        @in_thread
+        def look_up(self, event: Event) -> None:
+            loop.call_soon_threadsafe(self.begun.set)
+            self.over.wait(DEADLINE)
+
+    loop = asyncio.get_running_loop()
+    async with WebsocketCommunicator(Busy, "/") as ws:
+        await ws.send_text("room")
+        await ws.send_text("thread")
+        async with asyncio.timeout(DEADLINE):
+            await Busy.begun.wait()
+        with pytest.raises(CommunicatorTimeout) as caught:
+            await ws.settle(timeout=0)
+        Busy.over.set()
+    lines = str(caught.value).splitlines()
+    beside = [line for line in lines if line.startswith("  Busy, beside that: ")]
+    assert len(beside) == 2
+    assert sum(ENTER in line for line in beside) == 1
+    assert sum(place(Busy.receive, "self.look_up") in line for line in beside) == 1
+    in_look_up = r"  a thread: .* -> \S*test_waiting_text\.py:\d+ in Busy\.look_up( -> .*)?"
+    assert any(re.fullmatch(in_look_up, line) for line in lines)
 
 
 async def test_an_error_kept_from_the_test_is_among_the_frames() -> None:

@@ -14,7 +14,7 @@ from fast_channels.exceptions import ConnectionStateError
 from fast_channels.types import ASGIApp, Message, Scope
 from fast_channels_testing._rules import ServerRules, as_event
 from fast_channels_testing._settle import running, settled
-from fast_channels_testing._stack import waiting_point
+from fast_channels_testing._stack import busy_threads, waiting_point
 from fast_channels_testing._transcript import Transcript
 from fast_channels_testing._websocket_rules import ClientDisconnected
 from fast_channels_testing.exceptions import ApplicationEnded, CommunicatorTimeout
@@ -264,8 +264,14 @@ class Link:
             lines.append(f"  application: it {self.ending}")
         elif self.task is not None:
             lines.append(f"  application: {waiting_point(self.task)}")
-        lines += [
-            f"  {type(consumer).__name__}: {waiting_point(task)}"
-            for consumer, task, _ in self._consumers
-        ]
+        for consumer, task, unfinished in self._consumers:
+            name = type(consumer).__name__
+            lines.append(f"  {name}: {waiting_point(task)}")
+            beside = [other for other in unfinished() if isinstance(other, asyncio.Task)]
+            lines += [
+                f"  {name}, beside that: {waiting_point(other)}"
+                for other in beside
+                if other is not task
+            ]
+        lines += [f"  a thread: {point}" for point in busy_threads()]
         return "\n".join(lines)

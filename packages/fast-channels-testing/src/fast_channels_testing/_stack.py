@@ -11,7 +11,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
-from traceback import FrameSummary
+from traceback import FrameSummary, walk_stack
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import cast
 
@@ -28,6 +28,9 @@ _FRAME_AND_NEXT: dict[type, tuple[str, str]] = {
     GeneratorType: ("gi_frame", "gi_yieldfrom"),
     AsyncGeneratorType: ("ag_frame", "ag_await"),
 }
+
+# What `concurrent.futures` calls a function by, in a thread.
+_RUN_IN_THREAD = "_WorkItem.run"
 
 _MAX_DEPTH = 500
 _INNERMOST = 3
@@ -55,6 +58,20 @@ def waiting_point(task: asyncio.Task[None]) -> str:
     if receiving:
         labels.append("receive(), waiting for the client")
     return " -> ".join(labels) or "not started yet"
+
+
+def busy_threads() -> list[str]:
+    """Return the same for what executors of this process run in threads, as plain handlers are."""
+    points: list[str] = []
+    # pyright takes it for private; it is in the documentation of sys.
+    for innermost in sys._current_frames().values():  # pyright: ignore[reportPrivateUsage]
+        frames: list[FrameSummary] = []
+        for frame, line in walk_stack(innermost):
+            if frame.f_code.co_qualname == _RUN_IN_THREAD:
+                points.append(" -> ".join(_labels(frames[::-1])))
+                break
+            frames.append(FrameSummary(frame.f_code.co_filename, line, frame.f_code.co_qualname))
+    return points
 
 
 def frame_label(frame: FrameSummary) -> str:

@@ -37,7 +37,8 @@ class ApplicationCommunicator:
     ``async with``. One that is dropped while its application runs gives a `ResourceWarning`.
 
     No wait ends the application. Where ``timeout`` is over (in seconds; ``None`` waits for ever),
-    `CommunicatorTimeout` shows the frames so far and the lines at which the application waits.
+    `CommunicatorTimeout` shows the frames so far and the lines at which the application waits, with
+    the handlers that run concurrently and the threads that are busy.
 
     What the application raises is raised, the same exception object, from whichever call
     waits for it, or from the next call. That includes an exception in a consumer's handler, which
