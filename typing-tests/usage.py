@@ -40,7 +40,13 @@ from fast_channels.layers.base import BaseChannelLayer as SameBaseChannelLayer
 from fast_channels.layers.redis import RedisChannelLayer as SameRedisChannelLayer
 from fast_channels.middleware import BaseMiddleware, OriginValidator, WebsocketDenier
 from fast_channels.serializers import MessageSerializer, create_serializer
-from fast_channels.testing import HttpCommunicator, WebsocketCommunicator
+from fast_channels.testing import (
+    HttpCommunicator,
+    RunningApplication,
+    ServerSentEvent,
+    WebsocketCommunicator,
+    lifespan,
+)
 from fast_channels.types import ASGIApp, Event, Receive, Scope, Send
 
 assert_type(RedisChannelLayer, type[SameRedisChannelLayer])
@@ -217,6 +223,10 @@ async def in_tests() -> None:
         assert_type(await client.receive_text(), str)
         assert_type(await client.receive_bytes(), bytes)
         await client.close(1001)
+    async with lifespan(Health.as_asgi()) as running:
+        assert_type(running, RunningApplication)
+        stream = HttpCommunicator(running, "GET", "/", query={"a": [1, 2]}, cookies={"b": "c"})
+        assert_type(await stream.receive_event(), ServerSentEvent)
     response = await HttpCommunicator(Health.as_asgi(), "GET", "/health").get_response()
     assert_type(response["status"], int)
     assert_type(response["body"], bytes)
