@@ -208,3 +208,19 @@ def test_a_capability_that_is_not_declared_warns_once() -> None:
     tests.test_two(layers())
     with pytest.warns(UndeclaredCapability, match="test_three passes: declare fork=SUPPORTED in"):
         tests.test_three(layers())
+
+
+def test_a_capability_that_is_neither_declared_nor_there_is_an_expected_failure() -> None:
+    class Tests(SuiteBase):
+        @layer_test("core", needs="flush")
+        async def test_error(self, layers: Layers) -> None:
+            raise ZeroDivisionError
+
+        @layer_test("core", needs="flush")
+        async def test_no_error(self, layers: Layers) -> None:
+            with pytest.raises(ZeroDivisionError):
+                await layers.make().new_channel()
+
+    for test, says in ((Tests().test_error, "ZeroDivisionError"), (Tests().test_no_error, "DID")):
+        with pytest.raises(pytest.xfail.Exception, match=f"flush: not declared, .*{says}"):
+            test(layers())

@@ -11,7 +11,13 @@ import pytest
 
 from fast_channels.exceptions import ChannelClosed, InvalidNameError
 from fast_channels.layers import BaseChannelLayer, InMemoryChannelLayer
-from fast_channels_testing.layers import LayerProcessEnded, Layers
+from fast_channels_testing.layers import (
+    SUPPORTED,
+    Capabilities,
+    ChannelLayerSuite,
+    LayerProcessEnded,
+    Layers,
+)
 
 DEADLINE = 20
 
@@ -143,3 +149,30 @@ async def test_a_test_that_fails_shows_what_its_processes_wrote(broken_layers: L
             raise RuntimeError("the test")
     assert "complained" in caught.value.__notes__[0]
     assert "printed" in caught.value.__notes__[0]
+
+
+class Tests(ChannelLayerSuite):
+    """No layer of these packages tells a sender that a channel of another process is full."""
+
+    __test__ = False
+    capabilities = Capabilities(processes=SUPPORTED, remote_capacity=SUPPORTED)
+
+
+@pytest.mark.parametrize("capacity", [2, 3, 4, 1000])
+def test_a_layer_that_takes_more_or_less_than_a_channel_elsewhere_holds_is_found(
+    capacity: int,
+) -> None:
+    shared = InMemoryChannelLayer(capacity=capacity)
+
+    def make(**_: object) -> BaseChannelLayer:
+        return shared
+
+    def run() -> None:
+        given = layers_of(make)
+        Tests().test_a_full_channel_of_another_process_is_an_error(given)
+
+    if capacity == 3:
+        run()
+    else:
+        with pytest.raises((AssertionError, pytest.fail.Exception)):
+            run()
