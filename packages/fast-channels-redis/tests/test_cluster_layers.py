@@ -1,4 +1,4 @@
-"""What holds on one server holds on a Cluster: the same tests, and what is special about it."""
+"""What the layers do beyond the conformance suite, on a Cluster, and what is special about it."""
 
 import asyncio
 import inspect
@@ -19,11 +19,6 @@ from redis_servers.fixtures import ClusterFactory, ServerFactory
 from fast_channels.exceptions import ChannelLayerRefused
 from fast_channels_redis import RedisChannelLayer, RedisPubSubChannelLayer
 
-ON_ONE_SERVER = {
-    # Two messages to one group go to several servers, in one order for each sender only.
-    "test_several_senders_to_one_group_each_in_order",
-}
-
 
 def _for_any_layer() -> Iterator[tuple[str, object]]:
     for module in (test_layer_general, test_layer_groups, test_layer_limits):
@@ -31,7 +26,6 @@ def _for_any_layer() -> Iterator[tuple[str, object]]:
             wanted = inspect.signature(test).parameters
             if (
                 name.startswith("test_")
-                and name not in ON_ONE_SERVER
                 and "redis_server" not in wanted
                 and not {"layer", "make_layer"}.isdisjoint(wanted)
             ):

@@ -2,17 +2,13 @@
 
 import asyncio
 import logging
-import threading
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 from redis_layers import AnyLayer, LayerClass, LayerFactory, member, receive, soon, until
 from redis_servers import Proxy, RedisServer
-from redis_servers.fixtures import ServerFactory
 
 from fast_channels.exceptions import ChannelClosed, ChannelLayerUnavailable
-from fast_channels.layers._background import stop as stop_background
 
 
 def connections(server: RedisServer) -> int:
@@ -36,39 +32,6 @@ async def test_closing_twice_and_opening_again(
     await other.close()
     await until(lambda: connections(redis_server) <= before, "all connections are closed")
     assert [key for key in redis_server.execute("KEYS", "*") if ":inbox:" in key] == []
-
-
-async def test_closing_lets_go_who_waits(layer: AnyLayer) -> None:
-    channel = await layer.new_channel()
-    waiting = [asyncio.ensure_future(layer.receive(name)) for name in (channel, "jobs")]
-    await layer.send("another", {"type": "so that both wait"})
-    await layer.close()
-    for each in waiting:
-        with pytest.raises((ChannelClosed, ChannelLayerUnavailable)):
-            await soon(each)
-
-
-def test_every_event_loop_is_a_node_of_its_own(
-    layer_class: LayerClass, redis_server: RedisServer
-) -> None:
-    layer = layer_class([redis_server.url])
-    joined, got = threading.Barrier(3), list[list[int]]()
-
-    async def read() -> None:
-        channel = await member(layer, "news")
-        await asyncio.to_thread(joined.wait, 20)
-        got.append([message["n"] for message in await receive(layer, channel, 10)])
-
-    threads = [threading.Thread(target=asyncio.run, args=(read(),)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    joined.wait(20)
-    for number in range(10):
-        async_to_sync(layer.group_send)("news", {"type": "n", "n": number})
-    for thread in threads:
-        thread.join(20)
-    stop_background()  # the loop of async_to_sync, which would go on for other tests
-    assert got == [list(range(10))] * 2
 
 
 def test_loops_that_come_and_go_leave_nothing(
@@ -215,14 +178,3 @@ async def test_a_failing_notice_disturbs_nothing(
                 pass  # The pub/sub layer may have had one on its way.
         assert await receive(layer, channel, 1) == [{"type": "still here"}]
         await layer.close()
-
-
-async def test_closing_while_the_server_is_away_takes_no_longer_than_saying_goodbye(
-    own_server: ServerFactory, connect_layer: LayerFactory
-) -> None:
-    server = own_server()
-    layer = connect_layer([server.url])
-    await member(layer, "news")
-    server.freeze()
-    await soon(layer.close())
-    server.thaw()

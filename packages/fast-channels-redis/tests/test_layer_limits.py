@@ -11,20 +11,6 @@ from fast_channels.statistics import statistics
 from fast_channels_redis import RedisChannelLayer, RedisPubSubChannelLayer
 
 
-async def test_a_channel_of_this_process_holds_its_capacity(make_layer: LayerFactory) -> None:
-    layer = make_layer(capacity=3, channel_capacity={"big.*": 5})
-    for prefix, capacity in (("small", 3), ("big", 5)):
-        channel = await layer.new_channel(prefix)
-        for number in range(capacity):
-            await layer.send(channel, {"type": "n", "n": number})
-        with pytest.raises(ChannelFull, match=channel):
-            await layer.send(channel, {"type": "n", "n": capacity})
-        assert [each["n"] for each in await receive(layer, channel, 2)] == [0, 1]
-        await layer.send(channel, {"type": "n", "n": 99})
-        rest = await receive(layer, channel, capacity - 1)
-        assert [each["n"] for each in rest] == [*range(2, capacity), 99]
-
-
 async def test_a_full_member_misses_group_messages_and_that_is_counted(
     make_layer: LayerFactory, other: AnyLayer
 ) -> None:
@@ -50,23 +36,6 @@ async def test_a_full_channel_of_another_process_misses_messages_and_that_is_cou
     await receive(layer, quick, 1)
     assert statistics.snapshot()["event.full"] == counted + 2
     assert [each["n"] for each in await receive(layer, slow, 3)] == [0, 1, 2]
-
-
-async def test_exactly_its_capacity_waits_in_a_general_channel(
-    make_layer: LayerFactory, other: AnyLayer
-) -> None:
-    layer = make_layer(capacity=3, channel_capacity={"big*": 6})
-    for channel, capacity in (("jobs", 3), ("big-jobs", 6)):
-        for number in range(capacity):
-            await layer.send(channel, {"type": "n", "n": number})
-        with pytest.raises(ChannelFull, match=channel):
-            await layer.send(channel, {"type": "n", "n": 6})
-        assert await receive(other, channel, 1) == [{"type": "n", "n": 0}]
-        await layer.send(channel, {"type": "n", "n": capacity})
-        with pytest.raises(ChannelFull):
-            await layer.send(channel, {"type": "n", "n": 8})
-        rest = await receive(other, channel, capacity)
-        assert [each["n"] for each in rest] == [*range(1, capacity + 1)]
 
 
 async def test_a_message_that_somebody_holds_does_not_wait(
@@ -105,37 +74,6 @@ async def test_expired_messages_take_no_room_in_a_general_channel(
         await layer.send("jobs", {"type": "too much"})
     assert redis_server.execute("XPENDING", "asgi:general:jobs", "receivers")[0] == 0
     assert (await soon(slow.receive("jobs")))["type"] == "new"
-
-
-async def test_expired_messages_take_no_room_in_a_channel_of_this_process(
-    make_layer: LayerFactory,
-) -> None:
-    layer = make_layer(capacity=2, expiry=0.2)
-    channel = await layer.new_channel()
-    for _ in range(2):
-        await layer.send(channel, {"type": "old"})
-    await asyncio.sleep(0.25)
-    await layer.send(channel, {"type": "new"})
-    assert await receive(layer, channel, 1) == [{"type": "new"}]
-
-
-@pytest.mark.parametrize("way", ["group", "direct", "general"])
-async def test_what_has_waited_too_long_is_not_delivered(
-    make_layer: LayerFactory, way: str
-) -> None:
-    layer, other = make_layer(expiry=0.3), make_layer(expiry=0.3)
-    channel = "jobs" if way == "general" else await member(layer, "news")
-
-    async def send(kind: str) -> None:
-        if way == "group":
-            await other.group_send("news", {"type": kind})
-        else:
-            await other.send(channel, {"type": kind})
-
-    await send("old")
-    await asyncio.sleep(0.4)
-    await send("new")
-    assert await receive(layer, channel, 1) == [{"type": "new"}]
 
 
 @pytest.mark.parametrize("layer_class", [RedisChannelLayer])

@@ -28,6 +28,7 @@ def suite_trio(redis_binary: Binary) -> Iterator[SentinelTrio]:
 
 class ThroughSentinel(ChannelLayerSuite):
     layer_class: ClassVar[LayerClass]
+    model_examples = 5  # the rules that they try are shown on one server
 
     @pytest.fixture
     def broker(self, suite_trio: SentinelTrio) -> Broker:
