@@ -33,6 +33,9 @@ PUB_SUB: Final = replace(
     QUEUE, keeps_group_messages=NotSupported("Redis keeps what is published for nobody")
 )
 
+KEEPS_DATA: Final[dict[str, object]] = {"appendonly": "yes", "appendfsync": "no"}
+"""The configuration of servers that have after a kill what they had confirmed."""
+
 
 class Servers:
     """Data servers that are one broker to the suite. They keep their data."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import ClassVar
 
 import pytest
-from layer_suites import PUB_SUB, QUEUE, Servers
+from layer_suites import KEEPS_DATA, PUB_SUB, QUEUE, Servers
 from redis_layers import PROTOCOL, LayerClass
 from redis_servers import Binary, Cluster
 
@@ -56,7 +56,7 @@ def whole_cluster(redis_binary: Binary) -> Iterator[WholeCluster]:
     """Not the one that other tests share: this one keeps its data."""
     if not redis_binary.sharded_pubsub:
         pytest.skip("sharded pub/sub needs Redis 7")
-    with Cluster(redis_binary, config={"appendonly": "yes"}) as cluster:
+    with Cluster(redis_binary, config=KEEPS_DATA) as cluster:
         yield WholeCluster(cluster.start())
 
 

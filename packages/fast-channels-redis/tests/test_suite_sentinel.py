@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar
 
 import pytest
-from layer_suites import PUB_SUB, QUEUE, Servers
+from layer_suites import KEEPS_DATA, PUB_SUB, QUEUE, Servers
 from redis_layers import PROTOCOL, LayerClass
 from redis_servers import Binary, SentinelTrio
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def suite_trio(redis_binary: Binary) -> Iterator[SentinelTrio]:
     """Its master may be away for a while: that another one takes over is shown by
     test_sentinel_failover.py."""
-    with SentinelTrio(redis_binary, config={"appendonly": "yes"}) as trio:
+    with SentinelTrio(redis_binary, config=KEEPS_DATA) as trio:
         trio.start()
         for sentinel in trio.sentinels:
             sentinel.execute("SENTINEL", "SET", trio.name, "down-after-milliseconds", 600_000)

@@ -47,6 +47,8 @@ class RedisServer(ServerProcess):
             yield "enable-debug-command local"  # before, it was always enabled
         if self._options.get("appendonly"):
             yield "appendonly yes"
+            # While a disk is slow to sync, writing to the file would wait, and replies would not.
+            yield "appendfsync no"
         if self._options.get("unix_socket"):
             yield f"unixsocket {self.unix_path}"
         if tls := self._options.get("tls"):
