@@ -17,7 +17,7 @@ def open_channels(
     nor derived from :class:`BrokerChannelLayer`.
     """
     if isinstance(layer, InMemoryChannelLayer):
-        mailboxes = [*layer._table.channels.copy().values()]
+        mailboxes = list(layer._table.channels.copy().values())
         mailboxes += [mailbox for mailbox in layer._general if mailbox.groups]
     elif isinstance(layer, BrokerChannelLayer):
         mailboxes = [

@@ -94,9 +94,12 @@ class LeakCheck:
         return self._left
 
     def _closing(self, loop: Loop, close: Callable[[], None]) -> None:
-        self._leave(loop)
-        before = self._channels()
-        close()
+        before: dict[str, str] = {}
+        try:
+            self._leave(loop)
+            before = self._channels()
+        finally:
+            close()
         after = self._channels()
         # Whoever had them was cancelled just now.
         self._left += [line for name, line in before.items() if name not in after]
