@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import inspect
 import unittest
 import warnings
 import weakref
@@ -17,6 +18,8 @@ from fast_channels_testing import (
     ApplicationCommunicator,
     ApplicationEnded,
     CommunicatorTimeout,
+    HttpCommunicator,
+    WebsocketCommunicator,
 )
 
 SCOPE = {"type": "test"}
@@ -493,3 +496,16 @@ class TestUnderUnittest(unittest.IsolatedAsyncioTestCase):
         async with ApplicationCommunicator(echo, SCOPE) as communicator:
             await communicator.send_input({"type": "unittest"})
             self.assertEqual(await communicator.receive_output(), {"type": "unittest"})
+
+
+@pytest.mark.parametrize(
+    "communicator", [ApplicationCommunicator, HttpCommunicator, WebsocketCommunicator]
+)
+def test_every_wait_ends_by_default(communicator: type[ApplicationCommunicator]) -> None:
+    defaults = {
+        name: inspect.signature(method).parameters["timeout"].default
+        for name, method in inspect.getmembers(communicator, inspect.isfunction)
+        if not name.startswith("_") and not name.startswith("send_") and name != "start"
+    }
+    assert {"settle", "wait", "stop", "receive_output", "receive_nothing"} <= defaults.keys()
+    assert [name for name, default in defaults.items() if not 0 < default <= 1] == []

@@ -56,6 +56,7 @@ E = ServerSentEvent
         (b"event: lost\n\ndata: a\n\n", [E("a")]),
         (b": comment\ndata: a\nunknown: x\n\n:\n\n", [E("a")]),
         (b"data: a\r\rdata: b\r\n\r\ndata: c\n\n", [E("a"), E("b"), E("c")]),
+        (b"data: 1\r\ndata: 2\r\n\r\ndata: 3\rdata: 4\r\r", [E("1\n2"), E("3\n4")]),
         (b"\xef\xbb\xbfdata: \xc3\xa9\xef\xbb\xbf\xff\n\n", [E("é\ufeff\ufffd")]),
         (b"data: a\n\ndata: never ended\n", [E("a")]),
         (b"data: a\x0bb\xe2\x80\xa8c\n\n", [E("a\x0bb\u2028c")]),
@@ -68,7 +69,9 @@ async def test_the_format(stream: bytes, events: list[ServerSentEvent]) -> None:
 
 
 async def test_events_one_by_one_and_json() -> None:
-    app = streams(b'retry: 100\ndata: {"a": 1}\n\nretry: 1x\ndata: 2\n\nretry: 5\n\n')
+    app = streams(
+        b'retry: 100\ndata: {"a": 1}\n\nretry: 1x\ndata: 2\n\nretry: 5\nretry: \xc2\xb2\n\n'
+    )
     async with HttpCommunicator(app, "GET", "/") as client:
         assert client.reconnection_time is None
         assert (await client.receive_event()).json() == {"a": 1}

@@ -230,6 +230,8 @@ async def test_a_handshake_that_no_browser_takes(
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({**ACCEPT, "subprotocol": taken})
+        with pytest.raises(OSError, match="the client has disconnected"):
+            await send({"type": "websocket.send", "text": "x"})
         seen.append(await receive())
 
     communicator = WebsocketCommunicator(app, "/", subprotocols=offered)
@@ -315,6 +317,7 @@ async def test_the_block_begins_with_an_open_connection() -> None:
     async with WebsocketCommunicator(echo, "/", query={"room": 1, "tag": ["a", "b c"]}) as ws:
         assert ws.scope["query_string"] == b"room=1&tag=a&tag=b+c"
         assert ws.handshake_response is not None
+        assert await ws.receive_nothing(timeout=0)
         await ws.send_text("hello")
         await ws.send_bytes(b"\x00")
         await ws.send_json({"a": None})
@@ -365,6 +368,24 @@ async def test_an_error_in_the_handshake_is_raised_in_the_block() -> None:
             pass
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks begin at once, whether there is an answer or not."""
+    monkeypatch.setattr("fast_channels_testing.websocket._OPEN_TIMEOUT", 0)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_handshake_without_an_answer_is_told_at_the_end() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    with pytest.raises(CommunicatorTimeout, match=r"answer to the handshake (?s:.*)-> websocket.c"):
+        async with WebsocketCommunicator(app, "/"):
+            pass
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_handshake_that_takes_its_time_ends_in_the_block() -> None:
     accept = asyncio.Event()
 

@@ -126,7 +126,7 @@ class HttpCommunicator(ApplicationCommunicator):
         """Return the next server-sent event of the response, as an ``EventSource`` reads it.
 
         `UnexpectedFrame` if the response is no event stream, `ApplicationEnded` if the stream is
-        over. Events are made of whole chunks: use this or `receive_body_chunk`, not both.
+        over. What was received as chunks is not seen here, and the other way round.
         """
         event = await self._next_event(timeout)
         if event is None:
@@ -149,7 +149,7 @@ class HttpCommunicator(ApplicationCommunicator):
         link, rules, stream = self._link, self._rules, self._stream
 
         def is_there() -> bool:
-            while link.output and not stream.events:
+            while link.output:
                 stream.feed(body_bytes(link.output.popleft()))
             return bool(stream.events) or rules.complete or link.ended
 

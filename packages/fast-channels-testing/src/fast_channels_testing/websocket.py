@@ -211,7 +211,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
             if not self._rules.requested:
                 await self.send_input({"type": "websocket.connect"})
             # What it comes to is for the first call in the block to tell.
-            await link.until(lambda: bool(link.errors) or self._has_answer(), _OPEN_TIMEOUT)
+            await link.until(self._has_answer, _OPEN_TIMEOUT)
         except BaseException as error:
             await self._stop_behind(error)
             raise
