@@ -273,6 +273,21 @@ async def test_middleware_that_holds_a_frame_back(layer: BaseChannelLayer) -> No
         assert done(ws) == ["frame a", "frame b"]
 
 
+async def test_an_end_that_is_only_about_to_begin() -> None:
+    """The layer ends the connection of a full channel in the next turn of the event loop."""
+
+    class Strict(Worker):
+        overflow = "close"
+
+    unregister_channel_layer("settle")
+    register_channel_layer("settle", layer := faulty_layer())
+    async with worker(Strict) as ws:
+        layer.inject("full")
+        await layer.group_send("room", {"type": "slowly", "n": 1})
+        await ws.settle(DEADLINE)
+        assert done(ws) == ["disconnect 1013"]
+
+
 async def test_an_application_that_ends_is_settled_when_it_has_ended(
     layer: BaseChannelLayer,
 ) -> None:

@@ -54,6 +54,8 @@ async def settled(application: InFlight, timeout: float | None, *, alone: bool) 
 
     try:
         async with asyncio.timeout(timeout):
+            # What was put off to the loop's next turn, such as an end by overflow, is seen then.
+            await asyncio.sleep(0)
             while not application.errors and (found := in_flight()):
                 unfinished = [future for futures in found.values() for future in futures]
                 await asyncio.wait(unfinished, return_when=asyncio.FIRST_COMPLETED)
