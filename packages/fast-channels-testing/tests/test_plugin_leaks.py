@@ -318,6 +318,25 @@ def test_layers_that_the_test_registers_are_looked_after(run: Run) -> None:
     result.stdout.no_fnmatch_line("*'not.*")
 
 
+@leaves
+def test_a_channel_that_nobody_has_any_more_is_not_left(run: Run) -> None:
+    """Consumers of Django Channels close theirs by going, at the latest as garbage."""
+    result = run(
+        """
+        import sys
+
+        async def test_it(channel_layer, monkeypatch):
+            monkeypatch.setitem(sys.modules, "channels.consumer", sys)
+            kept.append(await channel_layer.new_channel("kept"))
+            garbage = [await channel_layer.new_channel("gone")]
+            garbage.append(garbage)
+        """
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["  channel 'kept.*"])
+    result.stdout.no_fnmatch_line("*'gone.*")
+
+
 def test_loops_of_other_threads_are_none_of_the_tests(run: Run) -> None:
     run(
         """

@@ -3,6 +3,7 @@
 # pyright: reportPrivateUsage=false
 
 import asyncio
+import gc
 from collections.abc import Iterator
 
 from fast_channels.layers import BaseChannelLayer, BrokerChannelLayer, InMemoryChannelLayer
@@ -13,8 +14,9 @@ def open_channels(
 ) -> Iterator[tuple[str, list[str]]]:
     """The channels that one event loop, or any, has open, each with its groups.
 
-    Among them general channels that are in a group. Nothing of layers that are neither in memory
-    nor derived from :class:`BrokerChannelLayer`.
+    Among them general channels that are in a group, but none whose owner is gone: the layer closes
+    these itself. Nothing of layers that are neither in memory nor derived from
+    :class:`BrokerChannelLayer`.
     """
     if isinstance(layer, InMemoryChannelLayer):
         mailboxes = list(layer._table.channels.copy().values())
@@ -28,7 +30,12 @@ def open_channels(
         ]
     else:
         mailboxes = []
+    if any(mailbox.owner is not None for mailbox in mailboxes):
+        # The owner may be garbage, such as a consumer of Django Channels that keeps an exception.
+        gc.collect()
     for mailbox in mailboxes:
+        if mailbox.owner is not None and mailbox.owner() is None:
+            continue
         yield mailbox.name, sorted(mailbox.groups or ())
 
 
