@@ -367,6 +367,7 @@ def test_the_marker_is_explained(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["@pytest.mark.allow_channel_leaks(reason=None): *"])
 
 
+@pytest.mark.timeout(600)  # a few seconds, but of work
 def test_a_thousand_tests_leave_nothing(pytester: pytest.Pytester) -> None:
     pytester.makeini(INI.format(mode="auto", scope="function"))
     pytester.makeconftest(
@@ -419,7 +420,7 @@ def test_a_thousand_tests_leave_nothing(pytester: pytest.Pytester) -> None:
             assert_sent("room", type="said", text=str(number))
         """
     )
-    result = pytester.runpytest_subprocess("-s", timeout=110)
+    result = pytester.runpytest_subprocess("-s", timeout=540)
     result.assert_outcomes(passed=1000)
     result.stdout.fnmatch_lines(["*0 tasks, 0 loops, 0 log records*"])
     assert str(result.stderr) == ""
