@@ -1,5 +1,6 @@
 """A nats-server of its own for the tests, with JetStream, that they may stop, start and pause."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -53,7 +54,9 @@ class NatsServer:
         self._process.wait()
 
     def pause(self) -> None:
+        """Return when all its threads stand still."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)

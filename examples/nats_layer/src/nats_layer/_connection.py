@@ -58,11 +58,12 @@ class NatsConnection(BrokerConnection):
     async def close(self) -> None:
         self._is_up = False
         self._groups.clear()
-        try:
-            async with asyncio.timeout(1):  # A server that stands still takes no farewell.
-                await self._client.close()
-        except (Error, OSError):
-            pass
+        closing = self.node.loop.create_task(self._client.close())
+        while not closing.done():
+            await asyncio.wait([closing], timeout=1)
+            closing.cancel()  # A server that stands still takes no farewell.
+        if not closing.cancelled():
+            closing.exception()
 
     async def subscribe(self, group: str) -> None:
         self._require_connection()

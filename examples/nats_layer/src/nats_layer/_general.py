@@ -2,6 +2,7 @@
 # nats-py declares only a part of its types.
 # pyright: reportUnknownMemberType=false
 
+import asyncio
 import json
 import time
 from collections import Counter, defaultdict
@@ -46,6 +47,8 @@ class GeneralChannels:
         self._newest = defaultdict[str, float](float)
         """When the newest message was sent that was handed out: all older ones were, too."""
         self._made = set[str]()
+        self._acks: dict[str, asyncio.Future[None]] = {}
+        """Done when JetStream has forgotten what it delivered."""
 
     async def open(self, client: Client) -> None:
         self._client = client
@@ -57,10 +60,14 @@ class GeneralChannels:
         self._made.clear()
         self._wishes.clear()
         self._waiters.fail("the connection to NATS broke")
+        for stream in list(self._acks):
+            self._acks.pop(stream).set_result(None)
 
     async def push(self, channel: str, data: bytes, capacity: int, expiry: float) -> bool:
         stream = self._stream(channel)
-        await self._make(stream, capacity, expiry)
+        await self._require(stream, capacity, expiry)
+        if (ack := self._acks.get(stream)) is not None:
+            await asyncio.wait([ack])  # What was received leaves its room to what is sent.
         try:
             await self._streams.publish(self._subject(stream), data)
         except NoStreamResponseError:
@@ -78,14 +85,14 @@ class GeneralChannels:
         stream = self._stream(channel)
         while True:
             with self._waiters.wait(stream, self._give_back) as waiter:
-                await self._make(stream, self._layer.get_capacity(channel), self._layer.expiry)
+                await self._require(stream, self._layer.get_capacity(channel), self._layer.expiry)
                 if self._wishes[stream] < self._waiters.count(stream):
                     self._wishes[stream] += 1
                     wishes = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{_CONSUMER}"
                     await self._client.publish(wishes, _WISH, reply=f"{self._inbox}.{stream}")
                 message = await waiter
             if message.reply:
-                await message.ack()
+                await self._acknowledge(stream, message)
                 sent_at = message.metadata.timestamp.timestamp()
                 # A server that crashes may forget the last acknowledgements.
                 if sent_at > self._newest[stream]:
@@ -111,9 +118,13 @@ class GeneralChannels:
     def _stream(self, channel: str) -> str:
         return f"{self._layer.prefix}={channel.replace('.', '=')}"
 
+    async def _require(self, stream: str, capacity: int, expiry: float) -> None:
+        if stream not in self._made:
+            # In a task of its own, because nats-py can make a cancellation vanish.
+            making = self._node.share(self._make(stream, capacity, expiry))
+            await self._node.outcome(making)
+
     async def _make(self, stream: str, capacity: int, expiry: float) -> None:
-        if stream in self._made:
-            return
         config = StreamConfig(
             name=stream,
             subjects=[self._subject(stream)],
@@ -137,9 +148,18 @@ class GeneralChannels:
         )
         self._made.add(stream)
 
+    async def _acknowledge(self, stream: str, message: Msg) -> None:
+        self._acks.setdefault(stream, self._node.loop.create_future())
+        await self._client.publish(message.reply, Msg.Ack.Ack, reply=f"{self._inbox}.{stream}")
+
     async def _arrived(self, message: Msg) -> None:
-        """A message (its subject ends with the stream), or that a wish was not fulfilled."""
+        """A message (its subject ends with the stream), or why there is none (a header), or that
+        an acknowledgement has arrived."""
         stream = message.subject.rpartition(".")[2]
+        if not message.reply and not message.headers:
+            if (ack := self._acks.pop(stream, None)) is not None:
+                ack.set_result(None)
+            return
         self._wishes[stream] = max(0, self._wishes[stream] - 1)
         if not self._waiters.give(stream, message):
             self._give_back(message)

@@ -39,7 +39,8 @@ class Broker(Protocol):
         """Start it again at the same address, with what it had stored durably."""
 
     def pause(self) -> None:
-        """Let it stand still: connections stay open and nothing is answered."""
+        """Let it stand still: connections stay open and nothing is answered. Return when it does:
+        after ``SIGSTOP``, ``os.waitpid(pid, os.WUNTRACED)`` waits for that."""
 
     def resume(self) -> None:
         """Let it go on."""
