@@ -100,11 +100,11 @@ class DurabilityTier(SuiteBase):
 
     @layer_test("durability", needs="broker_restart")
     async def test_a_receive_waits_for_the_broker(self, layers: Layers) -> None:
-        here, there = layers.make(), layers.make()
+        here, there = layers.make(send_timeout=_IMPATIENT), layers.make()
         channel = await layers.soon(here.new_channel())
         async with listening(here, "room") as listener:
             receiving = asyncio.ensure_future(layers.soon(here.receive(channel)))
-            await _restart(layers)
+            await _restart_late(layers, here)
             await self._is_back(layers, there, listener)
             assert not receiving.done(), "receive() must wait while the broker is away"
             await _until_accepted(layers, lambda: there.send(channel, {"type": "patience"}))
@@ -161,11 +161,11 @@ class DurabilityTier(SuiteBase):
     async def test_a_receiver_of_a_general_channel_waits_for_the_broker(
         self, layers: Layers
     ) -> None:
-        receiver, sender = layers.make(), layers.make()
+        receiver, sender = layers.make(send_timeout=_IMPATIENT), layers.make()
         await layers.soon(sender.send("jobs", {"type": "first"}))
         assert await layers.receive(receiver, "jobs", 1) == [{"type": "first"}]
         receiving = asyncio.ensure_future(layers.soon(receiver.receive("jobs")))
-        await _restart(layers)
+        await _restart_late(layers, receiver)
         await _until_accepted(layers, lambda: sender.send("jobs", {"type": "job"}))
         assert await receiving == {"type": "job"}
 
@@ -259,6 +259,15 @@ async def _do(to_the_broker: Callable[[], None]) -> None:
 
 async def _restart(layers: Layers) -> None:
     await _do(layers.broker.stop)
+    await _do(layers.broker.start)
+
+
+async def _restart_late(layers: Layers, layer: BaseChannelLayer) -> None:
+    """Restart the broker when it was away for longer than the layer's calls try to reach it."""
+    await _do(layers.broker.stop)
+    for _ in range(2):  # the first may raise as soon as the connection is found to be broken
+        with pytest.raises(ChannelLayerUnavailable):
+            await layers.soon(layer.group_send("room", {"type": "n"}))
     await _do(layers.broker.start)
 
 
