@@ -224,3 +224,45 @@ def test_a_capability_that_is_neither_declared_nor_there_is_an_expected_failure(
     for test, says in ((Tests().test_error, "ZeroDivisionError"), (Tests().test_no_error, "DID")):
         with pytest.raises(pytest.xfail.Exception, match=f"flush: not declared, .*{says}"):
             test(layers())
+
+
+def test_what_is_not_declared_is_not_waited_for_long() -> None:
+    seen: list[float] = []
+
+    class Tests(SuiteBase):
+        capabilities = Capabilities(flush=SUPPORTED)
+
+        @layer_test("core", needs="flush")
+        async def test_declared(self, layers: Layers) -> None:
+            seen.append(layers.deadline)
+
+        @layer_test("core", needs="fork")
+        async def test_not_declared(self, layers: Layers) -> None:
+            seen.append(layers.deadline)
+            raise TimeoutError
+
+    tests = Tests()
+    tests.test_declared(layers())
+    with pytest.raises(pytest.xfail.Exception, match="fork: not declared, not there"):
+        tests.test_not_declared(layers())
+    assert seen[0] == 20
+    assert seen[1] < 5
+
+
+def test_a_layer_that_fails_to_close_keeps_no_other_open() -> None:
+    closed: list[str] = []
+
+    class Failing(InMemoryChannelLayer):
+        async def close(self) -> None:
+            closed.append("second" if closed else "first")
+            raise OSError(closed[-1])
+
+    class Tests(SuiteBase):
+        @layer_test("core")
+        async def test_two_layers(self, layers: Layers) -> None:
+            for _ in range(2):
+                layers.make()
+
+    with pytest.raises(OSError, match="first"):
+        Tests().test_two_layers(layers(Failing))
+    assert len(closed) == 2

@@ -28,6 +28,9 @@ MARK: Final = "__layer_test__"
 the capabilities that it needs."""
 
 
+_PATIENCE_WITH_UNKNOWN: Final = 2
+"""Seconds that a single wait takes for what nobody has declared: it is likely to be in vain."""
+
 _told: Final = WeakKeyDictionary[type, set[str]]()
 """The capabilities that a suite was warned of, once for all their tests."""
 
@@ -58,7 +61,7 @@ class SuiteBase:
     def make_layer(self) -> LayerFactory:
         """Yours to give: makes a layer on the broker of this test, as often as it is called."""
         raise NotImplementedError(
-            f"{type(self).__name__} needs a fixture `make_layer` that returns a function which "
+            f"{type(self).__name__} needs a fixture `make_layer`, in the class, that returns what "
             "makes a layer, such as functools.partial(MyLayer, url)"
         )
 
@@ -96,6 +99,8 @@ def layer_test(
                 if isinstance(value, NotSupported):
                     pytest.skip(f"{name} is not supported: {value.reason}")
             unknown = [name for name, value in support.items() if isinstance(value, Unknown)]
+            if unknown:
+                layers.deadline = min(layers.deadline, _PATIENCE_WITH_UNKNOWN)
             try:
                 with asyncio.Runner(loop_factory=self.loop_factory) as runner:
                     runner.run(_run(test(self, layers), layers))

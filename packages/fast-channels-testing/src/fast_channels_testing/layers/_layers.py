@@ -151,9 +151,15 @@ class Layers:
         assert not unexpected, f"{channel!r} held messages that nobody expected: {unexpected!r}"
 
     async def close(self) -> None:
-        """Close every layer that was made, last one first."""
+        """Close every layer that was made, last one first; one that fails keeps no other open."""
+        failures: list[Exception] = []
         for layer in reversed(self.made):
-            await self.soon(layer.close())
+            try:
+                await self.soon(layer.close())
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 def numbered(number: int, **values: Any) -> Message:
