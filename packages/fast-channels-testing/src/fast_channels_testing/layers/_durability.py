@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 import pytest
 
@@ -15,6 +16,8 @@ from fast_channels_testing.layers._base import SuiteBase, layer_test
 from fast_channels_testing.layers._capabilities import Supported
 from fast_channels_testing.layers._layers import Layers
 from fast_channels_testing.layers._listener import GAP, Listener, listening
+
+T = TypeVar("T")
 
 _IMPATIENT = 0.5
 """Seconds, for ``send_timeout`` and ``claim_timeout``."""
@@ -78,8 +81,8 @@ class DurabilityTier(SuiteBase):
         self, layers: Layers
     ) -> None:
         here, there = layers.make(send_timeout=_IMPATIENT), layers.make(send_timeout=_IMPATIENT)
-        channel = await layers.member(here, "room")
-        await layers.soon(there.group_send("room", {"type": "first"}))
+        channel = await _until_accepted(layers, lambda: layers.member(here, "room"))
+        await _until_accepted(layers, lambda: there.group_send("room", {"type": "first"}))
         assert await layers.receive(here, channel, 1) == [{"type": "first"}]
         await _do(layers.broker.stop)
         late = layers.make(send_timeout=_IMPATIENT)
@@ -101,14 +104,14 @@ class DurabilityTier(SuiteBase):
     @layer_test("durability", needs="broker_restart")
     async def test_a_receive_waits_for_the_broker(self, layers: Layers) -> None:
         here, there = layers.make(send_timeout=_IMPATIENT), layers.make()
-        channel = await layers.soon(here.new_channel())
+        channel = await _until_accepted(layers, here.new_channel)
         async with listening(here, "room") as listener:
-            receiving = asyncio.ensure_future(layers.soon(here.receive(channel)))
+            receiving = asyncio.ensure_future(here.receive(channel))
             await _restart_late(layers, here)
             await self._is_back(layers, there, listener)
             assert not receiving.done(), "receive() must wait while the broker is away"
             await _until_accepted(layers, lambda: there.send(channel, {"type": "patience"}))
-            assert await receiving == {"type": "patience"}
+            assert await layers.soon(receiving, "what was sent") == {"type": "patience"}
 
     @layer_test("durability", needs="broker_restart")
     async def test_a_layer_may_be_closed_while_the_broker_is_away(self, layers: Layers) -> None:
@@ -134,7 +137,7 @@ class DurabilityTier(SuiteBase):
     @layer_test("durability", needs="broker_pause")
     async def test_what_is_given_up_in_a_pause_does_no_harm(self, layers: Layers) -> None:
         here, there = layers.make(), layers.make(send_timeout=_IMPATIENT)
-        await layers.soon(there.new_channel())
+        await _until_accepted(layers, there.new_channel)
         async with listening(here, "room") as listener:
             await _do(layers.broker.pause)
             with pytest.raises(ChannelLayerUnavailable):
@@ -164,10 +167,10 @@ class DurabilityTier(SuiteBase):
         receiver, sender = layers.make(send_timeout=_IMPATIENT), layers.make()
         await layers.soon(sender.send("jobs", {"type": "first"}))
         assert await layers.receive(receiver, "jobs", 1) == [{"type": "first"}]
-        receiving = asyncio.ensure_future(layers.soon(receiver.receive("jobs")))
+        receiving = asyncio.ensure_future(receiver.receive("jobs"))
         await _restart_late(layers, receiver)
         await _until_accepted(layers, lambda: sender.send("jobs", {"type": "job"}))
-        assert await receiving == {"type": "job"}
+        assert await layers.soon(receiving, "what was sent") == {"type": "job"}
 
     @layer_test("durability", needs="keeps_group_messages")
     async def test_what_was_accepted_for_a_process_that_is_cut_off_arrives(
@@ -288,16 +291,15 @@ async def _send_at_once(layer: BaseChannelLayer, numbers: Iterable[int]) -> list
     return [number for accepted in outcomes for number in accepted]
 
 
-async def _until_accepted(layers: Layers, call: Callable[[], Awaitable[object]]) -> None:
-    """Make a call again while it raises because the layer has only now lost its connection."""
+async def _until_accepted(layers: Layers, call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call again while it raises: because the layer has only now lost its connection, or is
+    impatient on a slow machine."""
     async with asyncio.timeout(layers.deadline):
         while True:
             try:
-                await call()
+                return await call()
             except ChannelLayerUnavailable:
                 await asyncio.sleep(0.05)
-            else:
-                return
 
 
 async def _reach(layers: Layers, sender: BaseChannelLayer, listener: Listener) -> None:
