@@ -75,7 +75,8 @@ class Capabilities:
     """The option ``max_message_bytes``; what is larger raises ``MessageTooLarge``."""
 
     encryption: Support = UNKNOWN
-    """The option ``symmetric_encryption_keys``."""
+    """The option ``symmetric_encryption_keys``: the first encrypts, all decrypt. What none decrypts
+    is dropped, and counted in :mod:`fast_channels.statistics` as ``event.undecodable``."""
 
     flush: Support = UNKNOWN
     """``flush`` drops what waits, also in general channels."""
