@@ -89,7 +89,8 @@ class Capabilities:
     """The layer survives a broker that does not answer for a while. It has ``send_timeout``."""
 
     keeps_general_messages: Support = UNKNOWN
-    """What waits in a general channel outlives the broker's restart."""
+    """What waits in a general channel outlives the broker's restart. The layer has
+    ``send_timeout``."""
 
     keeps_group_messages: Support = UNKNOWN
     """What a broker has accepted for a process whose connection broke arrives later."""

@@ -22,6 +22,7 @@ _NEEDS_OPTION: Final[Mapping[str, Mapping[str, Any]]] = {
     "encryption": {"symmetric_encryption_keys": ["one", "two"]},
     "broker_restart": {"send_timeout": 5},
     "broker_pause": {"send_timeout": 5},
+    "keeps_general_messages": {"send_timeout": 5},
     "redelivery": {"claim_timeout": 5},
 }
 
