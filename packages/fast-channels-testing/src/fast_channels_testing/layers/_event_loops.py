@@ -75,20 +75,21 @@ class EventLoopsTier(SuiteBase):
     @layer_test("life-cycle", needs="event_loops")
     async def test_a_loop_that_ends_without_close_harms_no_other(self, layers: Layers) -> None:
         layer = layers.make()
-        channel = await layers.member(layer, "another-room")
+        channel = await layers.member(layer, "room")
 
-        async def leave_all_open() -> None:
-            await use(layers, layer)
+        async def leave_all_open(group: str) -> None:
+            await use(layers, layer, group)
             waiting = asyncio.create_task(layer.receive(await layer.new_channel()))
             await asyncio.sleep(0)
             assert not waiting.done()
 
         with leaks() as leaked:
             for number in range(3):
-                await self._in_a_loop(layers, leave_all_open)
+                left = f"room-{number}"
+                await self._in_a_loop(layers, partial(leave_all_open, left))
                 gc.collect()
-                await layers.soon(layer.group_send("room", numbered(number)))
-                await layers.soon(layer.group_send("another-room", numbered(number)))
+                for group in (left, "room"):
+                    await layers.soon(layer.group_send(group, numbered(number)))
                 assert await layers.numbers(layer, channel, 1) == [number]
         assert not leaked, f"Python warned of {leaked}"
 
