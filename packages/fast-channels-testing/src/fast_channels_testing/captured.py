@@ -22,7 +22,7 @@ class CapturedMessage:
     """One message on its way to a group or to a channel."""
 
     alias: str
-    """The alias of the layer that took it."""
+    """The alias of the layer that took it; the first, if it is registered by several."""
 
     group: str | None
     """The group that it was sent to; None if it was sent to a channel."""
@@ -88,7 +88,7 @@ class CapturedMessages(Sequence[CapturedMessage]):
 
         A message may have more fields than those that are given. Those whose names are taken,
         such as ``channel``, go into the mapping ``message``. What is not given may be anything;
-        ``alias`` is that of the layer.
+        ``alias`` is that of the layer, the first one of a layer that has several.
 
         Raises :class:`AssertionError`, which lists what was sent instead.
         """
