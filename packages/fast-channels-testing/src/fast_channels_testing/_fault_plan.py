@@ -76,7 +76,7 @@ class FaultPlan:
             raise ValueError(
                 f"delay is {delay!r}, expected seconds, or the least and the most of them"
             )
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.faults: list[Fault] = []
         self._seed = seed
         self._chances = dict(chances)

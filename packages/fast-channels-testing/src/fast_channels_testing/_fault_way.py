@@ -3,23 +3,10 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from fast_channels.layers.wrapper import Envelope, Outlet
 from fast_channels.statistics import statistics
 from fast_channels_testing._fault_plan import Fault, FaultKind, FaultPlan, Verdict
-
-
-class Weather(Protocol):
-    """What is for now the same for every message of a channel."""
-
-    def always(self, channel: str) -> FaultKind | None:
-        """What happens to every message for the channel."""
-        ...
-
-    def is_stalled(self, channel: str) -> bool:
-        """Whether nothing gets through to it."""
-        ...
 
 
 class Way:
@@ -32,15 +19,19 @@ class Way:
     def __init__(
         self,
         plan: FaultPlan,
-        weather: Weather,
         outlet: Outlet,
         label: str,
         *,
         patience: float,
+        always: Callable[[str], FaultKind | None],
+        is_stalled: Callable[[str], bool],
         on_close: Callable[["Way"], None],
     ) -> None:
+        """``always``: what happens for now to every message for a channel; ``is_stalled``: whether
+        for now nothing gets through to it."""
         self._plan = plan
-        self._weather = weather
+        self._always = always
+        self._is_stalled = is_stalled
         self._outlet = outlet
         self.label = label
         self._patience = patience
@@ -58,7 +49,7 @@ class Way:
 
     def arrived(self, envelope: Envelope) -> bool:
         with self._plan.lock:
-            always = self._weather.always(self.name)
+            always = self._always(self.name)
             verdict = self._plan.delivery(self.label, self.name, envelope.open, always)
             match verdict.kind:
                 case "drop" | "disconnect":
@@ -80,7 +71,7 @@ class Way:
         if self._held is not None:
             followers.append(self._held[1])
             self._held = None
-        if verdict.delay or self._late or self._weather.is_stalled(self.name):
+        if verdict.delay or self._late or self._is_stalled(self.name):
             due = now + verdict.delay
             self._late.extend((due, late) for late in (envelope, *followers))
             self._wake()
@@ -154,7 +145,7 @@ class Way:
             # Nothing came to overtake it.
             self._late.append((now, self._held[1]))
             self._held = None
-        stalled = self._weather.is_stalled(self.name)
+        stalled = self._is_stalled(self.name)
         while self._late and self._late[0][0] <= now and not stalled:
             self._put_late(self._late.popleft()[1])
         times = [self._late[0][0]] if self._late and not stalled else []

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fast_channels.exceptions import ChannelFull, ChannelLayerUnavailable
 from fast_channels.layers import BaseChannelLayer
-from fast_channels.layers.wrapper import ChannelLayerWrapper, Outlet
+from fast_channels.layers.wrapper import ChannelLayerWrapper, Outlet, Tap
 from fast_channels.types import Message
 from fast_channels_testing._fault_plan import (
     Fault,
@@ -21,7 +21,7 @@ from fast_channels_testing._fault_plan import (
 )
 from fast_channels_testing._fault_way import Way
 
-__all__ = ["Fault", "FaultyChannelLayer"]
+__all__ = ["Fault", "FaultKind", "FaultyChannelLayer", "InjectedKind"]
 
 SEED_VARIABLE: Final = "FAST_CHANNELS_FAULT_SEED"
 
@@ -227,26 +227,27 @@ class FaultyChannelLayer(ChannelLayerWrapper):
 
     # Of its channels; all of it under the lock of the plan.
 
-    def make_tap(self, outlet: Outlet) -> Way:
+    def make_tap(self, outlet: Outlet) -> Tap:
         prefix = _prefix(outlet.name)
         with self._plan.lock:
             self._opened[prefix] += 1
             way = self._ways[outlet.name] = Way(
                 self._plan,
-                self,
                 outlet,
                 f"{prefix}#{self._opened[prefix]}",
                 patience=self._patience,
+                always=self._always,
+                is_stalled=self._is_stalled,
                 on_close=self._forget,
             )
         return way
 
-    def always(self, channel: str) -> FaultKind | None:
+    def _always(self, channel: str) -> FaultKind | None:
         if self._outages:
             return "disconnect"
         return "full" if self._is_filled(channel) else None
 
-    def is_stalled(self, channel: str) -> bool:
+    def _is_stalled(self, channel: str) -> bool:
         return bool(self._stalled[None] or self._stalled[channel])
 
     def _is_filled(self, channel: str) -> bool:
