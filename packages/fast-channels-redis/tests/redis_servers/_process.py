@@ -171,6 +171,8 @@ class ServerProcess:
     def freeze(self) -> None:
         """Let it answer nothing, with its connections open, until :meth:`thaw`."""
         self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        os.waitpid(self._process.pid, os.WUNTRACED)  # A signal takes its time.
         self._frozen = True
 
     def thaw(self) -> None:

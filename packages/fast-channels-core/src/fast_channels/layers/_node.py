@@ -43,7 +43,8 @@ class Node:
     A backend's connection is given its node. It reads :attr:`id` and :attr:`groups`, hands over
     what the broker sends with :meth:`deliver` and :meth:`deliver_to_group`, and calls :meth:`gap`
     after it was away. All of that happens on the node's event loop, and nothing of it blocks or
-    raises.
+    raises. Its tasks it begins with :meth:`run`, or with :meth:`share` if somebody awaits their
+    :meth:`outcome`.
     """
 
     def __init__(
