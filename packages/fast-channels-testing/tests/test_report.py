@@ -199,6 +199,16 @@ def test_a_fixture_that_breaks_is_a_failure(project: pytest.Pytester) -> None:
     }
 
 
+def test_a_project_that_stops_at_the_first_failure_gets_a_whole_report(
+    project: pytest.Pytester,
+) -> None:
+    project.makeini(f"{INI}\naddopts = -x")
+    status, document = as_json(project, "my_package.suites:TestBad")
+    assert status == 1
+    assert list(document["suites"][0]["failed"]) == ["test_of_processes"]
+    assert document["suites"][0]["capabilities"]["remote_members"]["tests"] == 1
+
+
 @pytest.mark.parametrize(
     ("suite", "says"),
     [

@@ -6,6 +6,7 @@ not be shown.
 
 import argparse
 import contextlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 
@@ -77,10 +78,13 @@ def _run(targets: Sequence[Target], for_pytest: Sequence[str]) -> list[Report]:
         "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning",
     )
     options = ["-p", "no:cacheprovider", *(part for line in ignored for part in ("-W", line))]
+    # Whatever the project's configuration says: all of the tests run, and in this process.
+    options.append("--maxfail=0")
+    in_process = ["-n", "0"] if importlib.util.find_spec("xdist") else []
     nodes = [target.node for target in targets]
     # The report alone goes to the standard output, to be piped.
     with contextlib.redirect_stdout(sys.stderr):
-        status = pytest.main([*nodes, *options, *for_pytest], plugins=[collector])
+        status = pytest.main([*nodes, *options, *for_pytest, *in_process], plugins=[collector])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         collector.explain(status)
     return collector.reports()
