@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from fast_channels.exceptions import ChannelClosed, ChannelFull, ChannelLayerUnavailable
+from fast_channels.exceptions import (
+    ChannelClosed,
+    ChannelFull,
+    ChannelLayerUnavailable,
+    InvalidMessageError,
+)
 from fast_channels.layers import BaseChannelLayer, InMemoryChannelLayer
 from fast_channels.statistics import statistics
 from fast_channels.types import Message
@@ -171,6 +176,17 @@ async def test_the_record_shares_nothing_with_the_sender(make: Make) -> None:
         await layer.group_send("room", message)
     numbers.append(1)
     assert layer.faults[0].message == {"type": "n", "n": [0]}
+
+
+@pytest.mark.parametrize("message", [{"type": "n", "lock": threading.Lock()}, 5, None])
+async def test_what_a_layer_refuses_is_refused_by_it(make: Make, message: Any) -> None:
+    layer = make()
+    layer.inject("disconnect", type="other")
+    layer.inject("drop", type="other")
+    for call in (layer.send, layer.group_send):
+        with pytest.raises(InvalidMessageError):
+            await call("work", message)
+    assert layer.faults == ()
 
 
 async def test_a_channel_of_another_process_has_a_label_that_is_the_same_in_every_run(
