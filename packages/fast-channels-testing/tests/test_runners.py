@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # What all of them test. A shared connection and a shared application live as long as the event
 # loop of their fixtures.
 APPLICATION = """
@@ -252,12 +254,13 @@ PYTEST = ("pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:hyp
 ASYNCIO = ("-p", "no:anyio", "-o", "asyncio_default_fixture_loop_scope=function")
 
 
-def test_pytest_asyncio_in_strict_mode_with_all_loop_scopes(tmp_path: Path) -> None:
-    output = run(tmp_path, PYTEST_ASYNCIO, *PYTEST, *ASYNCIO, "--asyncio-mode=strict")
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+def test_pytest_asyncio_with_all_loop_scopes(tmp_path: Path, mode: str) -> None:
+    output = run(tmp_path, PYTEST_ASYNCIO, *PYTEST, *ASYNCIO, f"--asyncio-mode={mode}")
     assert passed(output) == 15
 
 
-def test_pytest_asyncio_in_auto_mode(tmp_path: Path) -> None:
+def test_pytest_asyncio_in_auto_mode_with_the_fixtures(tmp_path: Path) -> None:
     output = run(tmp_path, PYTEST_ASYNCIO_AUTO, *PYTEST, *ASYNCIO, "--asyncio-mode=auto")
     assert passed(output) == 4
 
