@@ -247,3 +247,23 @@ def test_a_file_that_does_not_import(project: pytest.Pytester) -> None:
     result = report(project, "broken:TestIt")
     assert result.ret == 2
     result.stderr.fnmatch_lines(["*No module named 'nothing_of_that_name'*", "error: *broken*"])
+
+
+@pytest.mark.parametrize("name", ["pytest", "hypothesis"])
+def test_what_is_not_installed_is_named(
+    project: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    project.syspathinsert()
+    monkeypatch.setitem(sys.modules, name, None)  # as if it were missing
+    assert main(["report", "my_package.suites:TestGood"]) == 2
+    _, err = capsys.readouterr()
+    assert err == f"error: {name} is not installed; install fast-channels-testing[suite]\n"
+
+
+def test_the_suite_says_which_extra_it_needs(project: pytest.Pytester) -> None:
+    code = "import sys; sys.modules['hypothesis'] = None; import fast_channels_testing.layers"
+    result = project.run(sys.executable, "-c", code)
+    assert "The conformance suite needs the extra fast-channels-testing[suite]." in result.errlines

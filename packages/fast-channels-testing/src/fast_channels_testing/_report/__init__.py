@@ -62,14 +62,12 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _run(targets: Sequence[Target], for_pytest: Sequence[str]) -> list[Report]:
-    try:
-        import pytest
+    for name in ("pytest", "hypothesis"):
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(f"{name} is not installed; install fast-channels-testing[suite]")
+    import pytest
 
-        from fast_channels_testing._report._collector import Collector
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"{error.name} is not installed; install fast-channels-testing[suite]"
-        ) from None
+    from fast_channels_testing._report._collector import Collector
 
     collector = Collector(targets)
     ignored = (

@@ -27,7 +27,12 @@ from fast_channels_testing.layers._capabilities import (
 )
 from fast_channels_testing.layers._layers import Broker, LayerFactory, Layers
 from fast_channels_testing.layers._process import LayerProcess, LayerProcessEnded
-from fast_channels_testing.layers._suite import ChannelLayerSuite
+
+try:
+    from fast_channels_testing.layers._suite import ChannelLayerSuite
+except ModuleNotFoundError as error:
+    error.add_note("The conformance suite needs the extra fast-channels-testing[suite].")
+    raise
 
 __all__ = [
     "SUPPORTED",
