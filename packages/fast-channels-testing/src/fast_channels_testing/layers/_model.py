@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from hypothesis import HealthCheck, Phase, Verbosity, assume, reject, settings
 from hypothesis import strategies as st
 from hypothesis.control import current_build_context
-from hypothesis.errors import Flaky
+from hypothesis.errors import Flaky, UnsatisfiedAssumption
 from hypothesis.stateful import (
     Bundle,
     MultipleResults,
@@ -44,7 +44,7 @@ MOST_CHANNELS: Final = 5
 PATIENCE: Final = 0.1
 """Seconds that a wait may take while a sequence that fails is shortened."""
 TIME_TO_SHORTEN: Final = 10
-"""Seconds that all of that may take."""
+"""Seconds after which it is short enough."""
 HEALTH_CHECKS: Final = (
     HealthCheck.data_too_large,
     HealthCheck.filter_too_much,
@@ -128,6 +128,8 @@ class LayerMachine(RuleBasedStateMachine):
     """One example: layers of its own, and what is called on them."""
 
     channels = _channels
+    first_failure: ClassVar[tuple[Exception, list[object]] | None] = None
+    """And what had been called until then."""
     shorten_until: ClassVar[float | None] = None
     """When a failure is being shortened: the time of ``time.monotonic()`` at which to stop. An
     example that hangs is ignored then; what is looked for is another failure."""
@@ -139,6 +141,7 @@ class LayerMachine(RuleBasedStateMachine):
         self._loop = loop
         self._count = count
         self._failed = False
+        self._called: list[object] = []
         # The broker may keep what an example leaves in groups and general channels.
         unique = secrets.token_hex(4)
 
@@ -148,45 +151,52 @@ class LayerMachine(RuleBasedStateMachine):
 
         self._caller = loop.run(make())
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run(self, work: Coroutine[Any, Any, T], *called: object) -> T:
+        self._called.append(called)
         try:
             return self._loop.run(work)
-        except BaseException as error:
+        except Exception as error:
             self._failed = True
+            if self.first_failure is None:
+                type(self).first_failure = error, self._called
             if isinstance(error, Hung) and self.shorten_until is not None:
                 reject()
             raise
 
     @initialize(target=_channels)
     def start(self) -> MultipleResults[Channel]:
-        opened = [self._run(self._caller.new_channel(layer)) for layer in range(self._count)]
+        opened = [
+            self._run(self._caller.new_channel(layer), "new_channel", layer)
+            for layer in range(self._count)
+        ]
         return multiple(*opened, *self._caller.general_channels("x", "y"))
 
     @precondition(lambda self: len(self._caller.open_channels) < MOST_CHANNELS)
     @rule(target=_channels, layer=_layer)
     def new_channel(self, layer: int) -> Channel:
-        return self._run(self._caller.new_channel(layer))
+        return self._run(self._caller.new_channel(layer), "new_channel", layer)
 
     @rule(calls=st.lists(_call, min_size=1, max_size=12), settle=_now_and_then)
     def call_in_turn(self, calls: list[Call], settle: bool) -> None:
-        self._run(self._caller.call_in_turn(calls, settle=settle))
+        self._run(self._caller.call_in_turn(calls, settle=settle), "call_in_turn", calls, settle)
 
     @rule(calls=st.lists(_call, min_size=2, max_size=6), settle=_now_and_then)
     def call_at_once(self, calls: list[Call], settle: bool) -> None:
-        self._run(self._caller.call_at_once(calls, settle=settle))
+        self._run(self._caller.call_at_once(calls, settle=settle), "call_at_once", calls, settle)
 
     @rule(layer=_layer)
     def close_layer(self, layer: int) -> None:
-        self._run(self._caller.close_layer(layer))
+        self._run(self._caller.close_layer(layer), "close_layer", layer)
 
     def teardown(self) -> None:
         try:
             try:
                 if not self._failed:
-                    self._loop.run(self._caller.settle())
+                    self._run(self._caller.settle(), "settle")
             finally:
                 self._loop.run(self._caller.end())
-        except Hung:
+        except (Hung, UnsatisfiedAssumption):
+            # Hypothesis takes no rejection at the end; an example that passed is as good.
             if self.shorten_until is None:
                 raise
 
@@ -224,9 +234,16 @@ def _search(machine: type[LayerMachine], layers: Layers, examples: int) -> None:
         run_state_machine_as_test(machine, settings=find)
     except Hung:
         raise  # To shorten the sequence is to wait as long again for each attempt.
+    except Flaky:
+        if machine.first_failure is None:
+            raise
+        error, called = machine.first_failure
+        lines = "\n".join(map(repr, called))
+        error.add_note(f"It did not happen again when the same was called again:\n{lines}")
+        raise error from None
     except Exception:
         layers.deadline = min(deadline, PATIENCE)
-        machine.shorten_until = time.monotonic() + TIME_TO_SHORTEN
+        machine.shorten_until = time.monotonic() + min(TIME_TO_SHORTEN, deadline)
         try:
             shorten = settings(find, phases=[Phase.generate, Phase.shrink])
             run_state_machine_as_test(machine, settings=shorten)
