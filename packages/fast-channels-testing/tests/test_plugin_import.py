@@ -20,3 +20,13 @@ def test_the_plugin_imports_nothing_until_a_fixture_is_used() -> None:
         "False",
         "fast_channels_testing.websocket",
     ]
+
+
+def test_an_older_pytest_can_load_it() -> None:
+    """It is loaded wherever it is installed: in production's dependencies, with any pytest."""
+    code = (
+        "import pytest\n"
+        "del pytest.FixtureDef  # which came with pytest 8.1\n"
+        "import fast_channels_testing.pytest_plugin\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
