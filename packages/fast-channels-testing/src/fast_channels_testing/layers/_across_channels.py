@@ -85,12 +85,13 @@ class AcrossChannelsTier(SuiteBase):
         async def receive(layer: BaseChannelLayer) -> None:
             while (message := await layers.soon(layer.receive("jobs"), "a job"))["n"] >= 0:
                 received.append(message["n"])
+                if len(received) == 60:  # Not earlier: there is no order between senders.
+                    for _ in every:
+                        await layer.send("jobs", numbered(-1))
 
         receiving = [asyncio.create_task(receive(layer)) for layer in every]
         for n in range(60):
             await every[n % 3].send("jobs", numbered(n))
-        for layer in every:
-            await layer.send("jobs", numbered(-1))
         await asyncio.gather(*receiving)
         assert sorted(received) == list(range(60))
 

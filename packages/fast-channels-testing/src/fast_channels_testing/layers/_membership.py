@@ -137,12 +137,12 @@ class MembershipTier(SuiteBase):
         self, layers: Layers
     ) -> None:
         layer = layers.make()
-        await layers.soon(layer.group_send("group", numbered(1)))
-        channel = await layers.member(layer, "group")
-        await layers.soon(layer.group_discard("group", channel))
-        await layers.soon(layer.group_send("group", numbered(2)))
-        received = await layers.drain_group(layer, layer, "group", channel)
-        assert received == [], f"{received!r} was sent while nobody was in the group"
+        channel = await layer.new_channel()
+        for number in range(3):
+            await layers.soon(layer.group_send("group", numbered(number)))
+            received = await layers.drain_group(layer, layer, "group", channel)
+            assert received == [], f"{received!r} was sent while nobody was in the group"
+            await layers.soon(layer.group_discard("group", channel))
 
     @layer_test("groups")
     async def test_a_thousand_who_came_and_went_are_forgotten(self, layers: Layers) -> None:
