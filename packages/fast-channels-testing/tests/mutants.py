@@ -311,6 +311,18 @@ class KeepsTheClosed(InMemoryChannelLayer):
         self.require_valid_channel_name(channel)
 
 
+class RemembersTheClosed(InMemoryChannelLayer):
+    """Something stays of every channel."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._closed: list[str] = []
+
+    async def close_channel(self, channel: str) -> None:
+        await super().close_channel(channel)
+        self._closed.append(f"closed: {channel}")
+
+
 class FansOutInTasks(InMemoryChannelLayer):
     """Each member is sent to when the event loop comes to it."""
 

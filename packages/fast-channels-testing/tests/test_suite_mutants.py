@@ -112,6 +112,7 @@ KILLED_BY: Final[Mapping[type[InMemoryChannelLayer], tuple[Test, ...]]] = {
         Suite.test_every_receiver_of_a_channel_learns_that_it_closes,
         Suite.test_any_sequence_of_calls_agrees_with_the_model,
     ),
+    mutants.RemembersTheClosed: (Suite.test_a_thousand_who_came_and_went_are_forgotten,),
     mutants.FansOutInTasks: (Suite.test_members_that_come_and_go_at_once_are_a_set,),
 }
 
