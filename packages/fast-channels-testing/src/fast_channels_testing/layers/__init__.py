@@ -30,8 +30,8 @@ from fast_channels_testing.layers._process import LayerProcess, LayerProcessEnde
 
 try:
     from fast_channels_testing.layers._suite import ChannelLayerSuite
-except ModuleNotFoundError as error:
-    error.add_note("The conformance suite needs the extra fast-channels-testing[suite].")
+except ModuleNotFoundError as _error:
+    _error.add_note("The conformance suite needs the extra fast-channels-testing[suite].")
     raise
 
 __all__ = [
