@@ -4,6 +4,11 @@ try:
     from fast_channels_testing import (
         ApplicationCommunicator,
         ApplicationEnded,
+        AssertNotSent,
+        AssertSent,
+        CapturedMessage,
+        CapturedMessages,
+        ChannelLayerOverrides,
         CommunicatorTimeout,
         Fault,
         FaultyChannelLayer,
@@ -32,6 +37,11 @@ except ModuleNotFoundError as _error:
 __all__ = [
     "ApplicationCommunicator",
     "ApplicationEnded",
+    "AssertNotSent",
+    "AssertSent",
+    "CapturedMessage",
+    "CapturedMessages",
+    "ChannelLayerOverrides",
     "CommunicatorTimeout",
     "Fault",
     "FaultyChannelLayer",

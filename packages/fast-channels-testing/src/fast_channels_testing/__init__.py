@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fast_channels_testing._lifespan import RunningApplication, lifespan
     from fast_channels_testing.application import ApplicationCommunicator
+    from fast_channels_testing.captured import (
+        AssertNotSent,
+        AssertSent,
+        CapturedMessage,
+        CapturedMessages,
+    )
     from fast_channels_testing.exceptions import (
         ApplicationEnded,
         CommunicatorTimeout,
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
         HttpResponseStart,
         ServerSentEvent,
     )
+    from fast_channels_testing.overrides import ChannelLayerOverrides
     from fast_channels_testing.websocket import WebsocketCommunicator
 else:
     # pytest imports the plugin, and with it this package, in every project where it is installed.
@@ -31,6 +38,11 @@ else:
     _HOMES = {
         "ApplicationCommunicator": "application",
         "ApplicationEnded": "exceptions",
+        "AssertNotSent": "captured",
+        "AssertSent": "captured",
+        "CapturedMessage": "captured",
+        "CapturedMessages": "captured",
+        "ChannelLayerOverrides": "overrides",
         "CommunicatorTimeout": "exceptions",
         "Fault": "faults",
         "FaultyChannelLayer": "faults",
@@ -55,6 +67,11 @@ else:
 __all__ = [
     "ApplicationCommunicator",
     "ApplicationEnded",
+    "AssertNotSent",
+    "AssertSent",
+    "CapturedMessage",
+    "CapturedMessages",
+    "ChannelLayerOverrides",
     "CommunicatorTimeout",
     "Fault",
     "FaultyChannelLayer",
