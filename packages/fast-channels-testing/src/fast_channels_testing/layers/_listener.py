@@ -83,8 +83,12 @@ async def listening(layer: BaseChannelLayer, group: str) -> AsyncGenerator[Liste
         yield listener
     finally:
         unregister_channel_layer(alias)
-        from_server.put_nowait({"type": "suite.stop"})
-        await running
+        if joined.done():
+            from_server.put_nowait({"type": "suite.stop"})
+            await running
+        else:
+            running.cancel()  # It may wait for ever in the layer.
+            await asyncio.wait([running])
 
 
 async def _ignore(event: MutableMapping[str, Any]) -> None:

@@ -158,8 +158,8 @@ class LayerProcess(BaseChannelLayer):
         try:
             self._requests.write(data)
             self._requests.flush()
-        except OSError:
-            pass  # The process has ended, which is the answer to all calls.
+        except (OSError, ValueError):
+            pass  # The process ends, or has ended: that is the answer to all calls.
 
     def _read(self) -> None:
         while True:
