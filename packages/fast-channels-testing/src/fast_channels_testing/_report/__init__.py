@@ -75,7 +75,7 @@ def _run(targets: Sequence[Target], for_pytest: Sequence[str]) -> list[Report]:
         # This package, whose assertions need no rewriting; the suite's are.
         "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning",
     )
-    options = ["-p", "no:cacheprovider", *(part for line in ignored for part in ("-W", line))]
+    options = [part for line in ignored for part in ("-W", line)]
     # Whatever the project's configuration says: all of the tests run, and in this process.
     options.append("--maxfail=0")
     in_process = ["-n", "0"] if importlib.util.find_spec("xdist") else []

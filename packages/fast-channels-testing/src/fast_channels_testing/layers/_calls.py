@@ -97,12 +97,14 @@ class Caller:
         return self._model.add_channel(kind, name, layer)
 
     async def call_in_turn(self, calls: Iterable[Call], *, settle: bool) -> None:
+        """Make calls one after the other; then, if asked, see that everything arrives."""
         for call in calls:
             await self.call([call])
         if settle:
             await self.settle()
 
     async def call_at_once(self, calls: Sequence[Call], *, settle: bool) -> None:
+        """Make calls at the same time; then, if asked, see that everything arrives."""
         await self.call(calls)
         if settle:
             await self.settle()
@@ -188,7 +190,8 @@ class Caller:
         receivers = [task for channel in self._model.channels for _, task in channel.receivers]
         for task in receivers:
             task.cancel()
-        await asyncio.gather(*receivers, return_exceptions=True)
+        ended = asyncio.gather(*receivers, return_exceptions=True)
+        await self._soon(ended, "the end of calls of receive() that were cancelled")
         for layer in self._layers:
             await self._soon(layer.close())
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from hypothesis import HealthCheck, Phase, Verbosity, assume, reject, settings
 from hypothesis import strategies as st
 from hypothesis.control import current_build_context
-from hypothesis.errors import Flaky, UnsatisfiedAssumption
+from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
 from hypothesis.stateful import (
     Bundle,
     MultipleResults,
@@ -247,8 +247,8 @@ def _search(machine: type[LayerMachine], layers: Layers, examples: int) -> None:
         try:
             shorten = settings(find, phases=[Phase.generate, Phase.shrink])
             run_state_machine_as_test(machine, settings=shorten)
-        except Flaky:
-            pass
+        except (Flaky, Unsatisfiable):
+            pass  # No shorter one was found in time.
         raise
     finally:
         layers.deadline = deadline
