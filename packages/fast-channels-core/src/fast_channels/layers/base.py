@@ -16,8 +16,9 @@ class BaseChannelLayer(ABC):
     tasks, threads, processes and machines, as far as the layer reaches.
 
     A **message** is a dict with a ``"type"`` string; its other values are str, bytes, int of 64
-    bits, float, bool, None, and lists and dicts of these. A layer never changes the message that
-    it is given, and no two receivers share a mutable value.
+    bits, float, bool, None, and lists and dicts of these. What a layer cannot hand on as one of
+    these it refuses. It never changes the message that it is given, and no two receivers share a
+    mutable value.
 
     A **channel** is a mailbox with a name. ``prefix.node!id`` is *specific*: the process that
     called :meth:`new_channel` receives from it. A name without ``!`` is *general*: any process
@@ -150,7 +151,7 @@ class BaseChannelLayer(ABC):
     @staticmethod
     def require_valid_channel_name(name: str) -> None:
         """Raises :class:`InvalidNameError` unless ``name`` is 1 to 99 ASCII letters, digits,
-        hyphens, underscores or periods, with at most one ``!``."""
+        hyphens, underscores or periods, with at most one ``!``, which is not the first of them."""
         require_channel_name(name)
 
     @staticmethod

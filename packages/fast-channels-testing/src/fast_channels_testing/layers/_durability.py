@@ -206,7 +206,7 @@ class DurabilityTier(SuiteBase):
             "expected each message once, and in order"
         )
 
-    @layer_test("durability", needs="redelivery")
+    @layer_test("durability", needs=("redelivery", "general_channels"))
     async def test_what_a_killed_process_had_taken_is_given_to_another(
         self, layers: Layers
     ) -> None:
