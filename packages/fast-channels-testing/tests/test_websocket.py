@@ -190,7 +190,9 @@ async def test_a_refusal_is_1006_and_403_whatever_the_application_closed_with() 
     communicator = WebsocketCommunicator(app, "/")
     assert await communicator.connect() == (False, 1006)
     assert communicator.handshake_response == {"status": 403, "headers": [], "body": b""}
-    with pytest.raises(WebsocketClosed, match="the application refused the handshake") as caught:
+    with pytest.raises(
+        WebsocketClosed, match="refused the handshake with HTTP status 403"
+    ) as caught:
         await communicator.receive_from(timeout=3600)
     assert (caught.value.code, caught.value.reason) == (1006, "")
     with pytest.raises(WebsocketClosed):
@@ -212,6 +214,8 @@ async def test_a_denial_response_is_shown() -> None:
             "headers": [(b"x", b"y")],
             "body": b"log in",
         }
+        with pytest.raises(WebsocketClosed, match="refused the handshake with HTTP status 401"):
+            await communicator.receive_from()
 
 
 @pytest.mark.parametrize(

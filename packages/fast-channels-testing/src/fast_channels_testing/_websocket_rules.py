@@ -92,7 +92,7 @@ class WebsocketRules:
                 # The application's code has no way to the client: it sees an HTTP 403.
                 _close_code(event)
                 self.handshake = HttpResponse(status=403, headers=[], body=b"")
-                self._close(1006, "", "the application refused the handshake")
+                self._refuse(403)
             case "websocket.http.response.start":
                 status, headers = status_code(event), header_list(event)
                 self._denial = HttpResponse(status=status, headers=headers, body=b"")
@@ -120,7 +120,7 @@ class WebsocketRules:
         denial["body"] += body_bytes(event)
         if not event.get("more_body", False):
             self.handshake = denial
-            self._close(1006, "", "the application refused the handshake")
+            self._refuse(denial["status"])
         return event
 
     def _sent_when_open(self, event: Message) -> Message:
@@ -133,6 +133,9 @@ class WebsocketRules:
                 return event
             case _:
                 raise unexpected(event, "websocket.send", "websocket.close")
+
+    def _refuse(self, status: int) -> None:
+        self._close(1006, "", f"the application refused the handshake with HTTP status {status}")
 
     def _close(self, code: int, reason: str, ending: str) -> None:
         self.closed = code, reason

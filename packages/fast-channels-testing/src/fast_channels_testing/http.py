@@ -19,8 +19,8 @@ class HttpCommunicator(ApplicationCommunicator):
 
     ``query``, the query string or its names and values, may as well be in ``path``. ``body`` is
     sent as the whole body by the first call that waits for the response, unless ``send_request``
-    was used. See `ApplicationCommunicator` for waits, timeouts and errors, and for what it does to
-    be ended: ``get_response`` is enough.
+    was used; ``async with`` alone does not send it. See `ApplicationCommunicator` for waits,
+    timeouts and errors, and for what it does to be ended: ``get_response`` is enough.
 
     What the application sends is checked as a server does: an event out of order, or a body that
     is not as long as its content-length, raises RuntimeError in the application.
