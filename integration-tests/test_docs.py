@@ -47,6 +47,7 @@ def test_example_runs(page: Path, block: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # it is a whole suite
 def test_layer_that_is_written_there_passes_the_suite(tmp_path: Path) -> None:
     for block in python_blocks(WRITE_A_LAYER):
         heading, text = block.split("\n", 1)
@@ -72,7 +73,7 @@ def test_layer_that_is_written_there_passes_the_suite(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
         check=True,
-        timeout=110,
+        timeout=590,
     )
 
 

@@ -67,6 +67,16 @@ async def test_no_value_is_given_to_calls_that_are_all_cancelled() -> None:
     assert receivers.waiters.count("key") == 0
 
 
+async def test_calls_that_were_cancelled_wait_no_more() -> None:
+    receivers = Receivers()
+    first, second = await receivers.start(2)
+    first.cancel()
+    await asyncio.wait([first])
+    assert receivers.waiters.count("key") == 1
+    assert receivers.waiters.give("key", 1)
+    assert await second == 1
+
+
 async def test_a_value_that_comes_before_it_is_awaited_is_not_missed() -> None:
     waiters = Waiters[str, int]()
     with waiters.wait("key") as value:
