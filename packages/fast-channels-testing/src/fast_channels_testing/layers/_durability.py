@@ -86,15 +86,18 @@ class DurabilityTier(SuiteBase):
         assert await layers.receive(here, channel, 1) == [{"type": "first"}]
         await _do(layers.broker.stop)
         late = layers.make(send_timeout=_IMPATIENT)
-        calls = (
-            there.group_send("room", {"type": "n"}),
-            there.send(channel, {"type": "n"}),
-            here.group_add("lounge", channel),
-            late.group_send("room", {"type": "n"}),
-        )
-        for outcome in await layers.soon(asyncio.gather(*calls, return_exceptions=True)):
+        calls = {
+            "group_send": there.group_send("room", {"type": "n"}),
+            "send": there.send(channel, {"type": "n"}),
+            "group_add": here.group_add("lounge", channel),
+            "group_send of a layer that never had the broker": late.group_send(
+                "room", {"type": "n"}
+            ),
+        }
+        outcomes = await layers.soon(asyncio.gather(*calls.values(), return_exceptions=True))
+        for call, outcome in zip(calls, outcomes, strict=True):
             with pytest.raises(ChannelLayerUnavailable):
-                raise outcome or AssertionError("a call succeeded without the broker")
+                raise outcome or AssertionError(f"{call} returned while the broker was away")
         await _do(layers.broker.start)
         await _until_accepted(layers, lambda: there.send(channel, {"type": "direct"}))
         await _until_accepted(layers, lambda: here.group_add("lounge", channel))
