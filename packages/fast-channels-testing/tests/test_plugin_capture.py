@@ -42,11 +42,11 @@ async def test_every_way_to_send_is_captured_in_order(
     register_channel_layer("late", InMemoryChannelLayer())
     await get_channel_layer("late").send(channel="tasks", message=message(5))
     assert list(captured_messages) == [
-        CapturedMessage("default", None, "tasks", message(1)),
-        CapturedMessage("default", "room", None, message(2)),
-        CapturedMessage("default", "room", None, message(3)),
-        CapturedMessage("jobs", None, "tasks", message(4)),
-        CapturedMessage("late", None, "tasks", message(5)),
+        CapturedMessage(("default",), None, "tasks", message(1)),
+        CapturedMessage(("default",), "room", None, message(2)),
+        CapturedMessage(("default",), "room", None, message(3)),
+        CapturedMessage(("jobs",), None, "tasks", message(4)),
+        CapturedMessage(("late",), None, "tasks", message(5)),
     ]
 
 
@@ -121,10 +121,23 @@ async def test_only_what_the_application_sent_is_captured(
     channel_layers.override("default", relay)
     await get_channel_layer().group_send("room", message(1))
     await get_channel_layer("jobs").group_send("room", message(2))
-    assert [(each.alias, each.message["n"]) for each in captured_messages] == [
-        ("default", 1),
-        ("jobs", 2),
+    assert [(each.aliases, each.message["n"]) for each in captured_messages] == [
+        (("default",), 1),
+        (("jobs",), 2),
     ]
+
+
+async def test_a_layer_with_several_aliases_has_all_of_them(
+    channel_layers: ChannelLayerOverrides, assert_sent: AssertSent, assert_not_sent: AssertNotSent
+) -> None:
+    layer = channel_layers["default"]
+    channel_layers.override("chat", layer)
+    await layer.group_send("room", message(1))
+    assert_sent("room", alias="default")
+    assert_sent("room", alias="chat")
+    with pytest.raises(AssertionError, match="of 'default' and 'chat'"):
+        assert_not_sent("room", alias="chat")
+    assert_not_sent("room", alias="other")
 
 
 async def test_a_layer_that_is_not_registered_any_more_is_not_listened_to(

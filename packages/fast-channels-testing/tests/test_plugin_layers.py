@@ -128,7 +128,7 @@ def test_all_aliases_of_the_application_are_overridden_and_restored(
             assert get_channel_layer() is get_channel_layer("chat")
             assert get_channel_layer() is not get_channel_layer("jobs")
             get_sync_channel_layer("chat").send("tasks", {"type": "x"})
-            assert captured_messages[0].alias == "default"
+            assert captured_messages[0].aliases == ("default", "chat")
 
         def test_registers(channel_layer):
             register_channel_layer("default", Real())

@@ -101,11 +101,11 @@ class RegistryScope:
         message: Mapping[str, Any],
     ) -> Generator[None]:
         messages = self._messages
-        alias = next((each for each in channel_layers if channel_layers[each] is layer), None)
-        if messages is None or alias is None or _handed_on.get():
+        aliases = tuple(each for each in channel_layers if channel_layers[each] is layer)
+        if messages is None or not aliases or _handed_on.get():
             yield
             return
-        captured = CapturedMessage(alias, group, channel, _copied(message))
+        captured = CapturedMessage(aliases, group, channel, _copied(message))
         messages.append(captured)
         token = _handed_on.set(True)
         try:

@@ -22,7 +22,7 @@ class Sent(Protocol):
     """A message that was sent, and where to."""
 
     @property
-    def alias(self) -> str: ...
+    def aliases(self) -> tuple[str, ...]: ...
     @property
     def group(self) -> str | None: ...
     @property
@@ -61,10 +61,13 @@ class Wanted:
 
     def differences(self, sent: Sent) -> Iterator[str]:
         """What would have to be different, a line for each."""
-        for name in ("group", "channel", "alias"):
+        for name in ("group", "channel"):
             expected, actual = getattr(self, name), getattr(sent, name)
             if expected is not None and expected != actual:
                 yield f"{name}: expected {expected!r}, got {actual!r}"
+        if self.alias is not None and self.alias not in sent.aliases:
+            got = " and ".join(map(repr, sent.aliases))
+            yield f"alias: expected {self.alias!r}, got {got}"
         for name, expected in self.fields.items():
             actual = sent.message.get(name, _MISSING)
             if actual is _MISSING:

@@ -21,8 +21,8 @@ _NOTHING = "nothing was sent to a registered layer; still on its way? `await com
 class CapturedMessage:
     """One message on its way to a group or to a channel."""
 
-    alias: str
-    """The alias of the layer that took it; the first, if it is registered by several."""
+    aliases: tuple[str, ...]
+    """By what the layer that took it was registered: one alias, or several."""
 
     group: str | None
     """The group that it was sent to; None if it was sent to a channel."""
@@ -35,7 +35,8 @@ class CapturedMessage:
 
     def __str__(self) -> str:
         target = f"channel {self.channel!r}" if self.group is None else f"group {self.group!r}"
-        return f"to {target} of {self.alias!r}: {render(self.message)}"
+        layer = " and ".join(map(repr, self.aliases))
+        return f"to {target} of {layer}: {render(self.message)}"
 
 
 class CapturedMessages(Sequence[CapturedMessage]):
@@ -88,7 +89,7 @@ class CapturedMessages(Sequence[CapturedMessage]):
 
         A message may have more fields than those that are given. Those whose names are taken,
         such as ``channel``, go into the mapping ``message``. What is not given may be anything;
-        ``alias`` is that of the layer, the first one of a layer that has several.
+        ``alias`` is that of the layer, any one of a layer that has several.
 
         Raises :class:`AssertionError`, which lists what was sent instead.
         """
