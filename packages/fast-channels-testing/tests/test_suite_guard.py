@@ -1,5 +1,7 @@
 """What the suite says to those who leave out a part of it, or declare what is not there."""
 
+import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -266,3 +268,20 @@ def test_a_layer_that_fails_to_close_keeps_no_other_open() -> None:
     with pytest.raises(OSError, match="first"):
         Tests().test_two_layers(layers(Failing))
     assert len(closed) == 2
+
+
+def test_a_test_that_fails_leaves_nothing_for_asyncio_to_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class TestMine(SuiteBase):
+        @layer_test("core")
+        async def test_that_fails(self, layers: Layers) -> None:
+            layer = layers.make()
+            receiving = asyncio.ensure_future(layer.receive(await layer.new_channel()))
+            await asyncio.sleep(0)
+            assert receiving.done(), "it waits"
+
+    with pytest.raises(AssertionError, match="it waits"):
+        TestMine().test_that_fails(layers())
+    gc.collect()
+    assert not caplog.messages

@@ -139,6 +139,15 @@ async def _run(test: Awaitable[None], layers: Layers) -> None:
         async with asyncio.timeout(10 * layers.deadline):
             await test
     finally:
+        # Those that a test which failed has left: asyncio would log what becomes of them, at a
+        # time when another test runs.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.add_done_callback(_retrieve_exception)
         await layers.close()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"these tasks were left when every layer was closed: {left}"
+
+
+def _retrieve_exception(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
