@@ -37,7 +37,7 @@ EXTRAS = {CORE: "[encryption]", REDIS: "[hiredis]", TESTING: "[suite]"}
 # those of many calls, of processes and of time show nothing about it that the others do not.
 REDIS_PY = ("==5.0.0", "==5.*", "==6.*", "==7.*", "==8.0.*", "")
 REDIS_PY_TESTS = ("test_suite_single.py", "test_options_hosts.py")
-REDIS_PY_QUICK = ("-k", "not (model or process or fork or cancel or give_up or expir or name)")
+REDIS_PY_QUICK = ("-k", "not (model or process or fork or cancel or give_up or expir)")
 
 # What `tests` has shown on every server need not be shown on all of them again.
 ON_ONE_SERVER = {"FAST_CHANNELS_REDIS_SERVERS": "valkey"}
