@@ -45,6 +45,19 @@ QUICK = ("-m", "not slow")
 
 INTEGRATION = "integration-tests"
 INTEGRATION_REQUIREMENTS = f"{INTEGRATION}/requirements.txt"
+# How servers and browsers behave, which `tests` has shown, depends neither on how we are installed
+# nor on the versions of what we require.
+WITHOUT_MANNERS = tuple(
+    f"--ignore={INTEGRATION}/test_{name}.py"
+    for name in (
+        "demo_browser",
+        "endings",
+        "heartbeat",
+        "limits",
+        "rejecting_browser",
+        "sse_browser",
+    )
+)
 EXAMPLES = "examples"
 DOCS = "docs"
 BENCHMARKS = "benchmarks"
@@ -199,7 +212,8 @@ def wheels(session: nox.Session) -> None:
         check_origin(session, python)
         paths = copy_tests(away, tested, integration=not chosen)
         with session.chdir(away):
-            session.run(python, "-m", "pytest", *QUICK, *paths, env=ON_ONE_SERVER, external=True)
+            options = (*QUICK, *WITHOUT_MANNERS)
+            session.run(python, "-m", "pytest", *options, *paths, env=ON_ONE_SERVER, external=True)
 
 
 def python_of(environment: Path) -> str:
@@ -230,7 +244,7 @@ def copy_tests(target: Path, packages: Collection[str], *, integration: bool) ->
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run all tests with the lowest versions that the requirements allow."""
+    """Run the tests with the lowest versions that the requirements allow."""
     session.install("uv>=0.8")
     packages = [*editable(PACKAGES), *test_tools(PACKAGES)]
     # First by themselves: what the servers require raises the versions of what we require.
@@ -241,8 +255,8 @@ def lowest(session: nox.Session) -> None:
         session.run("uv", "pip", "install", "--resolution", "lowest-direct", *requirements)
         check_origin(session)
         # What we require is old here and what that requires is new: they deprecate each other.
-        deprecated = ("-W", "default::DeprecationWarning")
-        session.run("pytest", *deprecated, *QUICK, *folders, *session.posargs, env=ON_ONE_SERVER)
+        options = ("-W", "default::DeprecationWarning", *QUICK, *WITHOUT_MANNERS)
+        session.run("pytest", *options, *folders, *session.posargs, env=ON_ONE_SERVER)
 
 
 @nox.session
