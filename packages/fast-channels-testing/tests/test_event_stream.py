@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from fast_channels.consumer import AsyncSSEConsumer
+from fast_channels.layers import BaseChannelLayer
 from fast_channels.types import ASGIApp, Receive, Scope, Send
 from fast_channels_testing import (
     ApplicationEnded,
@@ -130,3 +131,14 @@ async def test_a_consumer() -> None:
         ]
         await client.settle(20)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class News(AsyncSSEConsumer):
+    channel_layer_alias = "default"
+    groups = ["news"]
+
+
+async def test_what_happens_in_the_block_is_heard(channel_layer: BaseChannelLayer) -> None:
+    async with HttpCommunicator(News, "GET", "/") as client:
+        await channel_layer.group_send("news", {"type": "sse.event", "data": "a"})
+        assert (await client.receive_event()).data == "a"

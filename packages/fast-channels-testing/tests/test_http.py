@@ -132,6 +132,33 @@ async def test_a_response_to_head_has_no_body() -> None:
     assert (await HttpCommunicator(app, "GET", "/").get_response())["body"] == b"hello"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
+async def test_async_with_sends_the_request(method: str) -> None:
+    requests = list[object]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        requests.append(await receive())
+        await send(START)
+        await send(body(b""))
+
+    async with HttpCommunicator(app, method, "/"):
+        assert requests == [{"type": "http.request", "body": b"", "more_body": False}]
+    async with HttpCommunicator(app, "POST", "/", b"all of it"):
+        assert requests[1:] == [{"type": "http.request", "body": b"all of it", "more_body": False}]
+
+
+async def test_an_error_at_the_start_of_a_block_is_the_first_call_s_to_tell() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError("no item")
+
+    async with HttpCommunicator(app, "GET", "/") as communicator:
+        with pytest.raises(LookupError, match="no item"):
+            await communicator.get_response()
+    with pytest.raises(LookupError, match="no item"):
+        async with HttpCommunicator(app, "GET", "/"):
+            pass
+
+
 async def test_an_answer_without_reading_the_request() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({**START, "status": 413})

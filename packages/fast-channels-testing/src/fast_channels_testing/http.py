@@ -1,6 +1,7 @@
 """`HttpCommunicator`: one HTTP request for tests, with no socket."""
 
 from collections.abc import AsyncIterator, Mapping
+from typing import Final, Self
 
 from fast_channels.exceptions import ConnectionStateError
 from fast_channels_testing._event_stream import EventStream, ServerSentEvent
@@ -13,14 +14,21 @@ from fast_channels_testing.exceptions import UnexpectedFrame
 
 __all__ = ["HttpCommunicator", "HttpResponse", "HttpResponseStart", "ServerSentEvent"]
 
+_WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS", "DELETE")
+_START_TIMEOUT: Final = 1.0
+
 
 class HttpCommunicator(ApplicationCommunicator):
     """Makes one request; returns the response whole, or in pieces as they come.
 
-    ``query``, the query string or its names and values, may as well be in ``path``. ``body`` is
-    sent as the whole body by the first call that waits for the response, unless ``send_request``
-    was used; ``async with`` alone does not send it. See `ApplicationCommunicator` for waits,
-    timeouts and errors, and for what it does to be ended: ``get_response`` is enough.
+    ``query``, the query string or its names and values, may as well be in ``path``. See
+    `ApplicationCommunicator` for waits, timeouts and errors, and for what it does to be ended:
+    ``get_response`` is enough.
+
+    ``async with`` sends the request: the block begins when the application has begun to answer or
+    has ended, or when a second is over. At its end the client leaves. Without ``async with`` the
+    first call that waits for the response sends it. ``body`` is the whole body; a request that
+    could have one and was given none, a POST for example, is left to ``send_request`` until then.
 
     What the application sends is checked as a server does: an event out of order, or a body that
     is not as long as its content-length, raises RuntimeError in the application.
@@ -177,6 +185,21 @@ class HttpCommunicator(ApplicationCommunicator):
         if not self._link.ended:
             self._link.push({"type": "http.disconnect"})
         await self.wait(timeout)
+
+    async def __aenter__(self) -> Self:
+        link = self._link
+        try:
+            self.start()
+            if self._body or self.scope["method"] in _WITHOUT_BODY:
+                await self._request()
+                # What it comes to is for the first call in the block to tell.
+                await link.until(
+                    lambda: bool(link.errors or link.output) or link.ended, _START_TIMEOUT
+                )
+        except BaseException as error:
+            await self._stop_behind(error)
+            raise
+        return self
 
     async def _leave(self) -> None:
         await self.disconnect()
