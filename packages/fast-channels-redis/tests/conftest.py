@@ -1,8 +1,9 @@
 import sys
 from pathlib import Path
 
-# --import-mode=importlib leaves it to us to make helpers importable.
-sys.path.append(str(Path(__file__).parent))
+# --import-mode=importlib leaves it to us to make helpers importable; first of all, because other
+# folders have modules with some of the same names.
+sys.path.insert(0, str(Path(__file__).parent))
 
 from redis_layers import connect_layer as connect_layer  # it can be found now
 from redis_layers import layer as layer
