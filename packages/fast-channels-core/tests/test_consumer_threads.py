@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -415,6 +416,21 @@ async def test_a_call_is_waited_for_however_often_it_is_cancelled(
         await settle()
         assert not call.done()
     gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_a_cancellation_is_not_forgotten_when_what_a_thread_waits_for_just_ends(
+    gate: Gate,
+) -> None:
+    async def end_when_cancelled() -> None:
+        gate.entered.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    call = asyncio.create_task(in_thread(lambda: async_to_sync(end_when_cancelled)())())
+    await reached(gate.entered)
+    call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
 

@@ -163,10 +163,16 @@ class _Call(Generic[R]):
 
 async def _call(work: Callable[[], R]) -> R:
     call = _Call(work)
+    task = cast("asyncio.Task[object]", asyncio.current_task())
+    cancelled = task.cancelling()
     # All threads may be waiting for calls like this one, so it needs one of its own.
     executor = ThreadPoolExecutor(1) if _nested.get() else _threads
     try:
-        return await sync_to_async(call.run, thread_sensitive=False, executor=executor)()
+        result = await sync_to_async(call.run, thread_sensitive=False, executor=executor)()
+        if task.cancelling() > cancelled:
+            # asgiref forgets it if the thread, or what it waited for, ends at the same time.
+            raise asyncio.CancelledError
+        return result
     except asyncio.CancelledError:
         await call.give_up()
         if call.error is not None:

@@ -182,7 +182,7 @@ class EventLoopsTier(SuiteBase):
             for n in range(5):
                 async_to_sync(layer.group_send)("room", numbered(n))
 
-        await layers.soon(sync_to_async(work)())
+        await layers.soon(sync_to_async(work, thread_sensitive=False)())
         assert await layers.numbers(layer, channel, 5) == list(range(5))
 
     # Forks.
