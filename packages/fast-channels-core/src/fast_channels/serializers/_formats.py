@@ -51,7 +51,8 @@ class _MsgspecSerializer(MessageSerializer):
     def decode(self, data: bytes) -> Message:
         try:
             message = self._decode(data)
-        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as exc:
+        # TypeError comes from old releases of msgspec, for a map whose key is a map.
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, TypeError) as exc:
             raise MessageDecodeError(f"not a {self._form.name} message: {exc}") from exc
         if type(message.get("type")) is not str:
             raise MessageDecodeError(f'a {self._form.name} map, but without a str under "type"')
