@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fast_channels.layers.wrapper import Envelope, Outlet
 from fast_channels.statistics import statistics
 from fast_channels_testing._fault_plan import Fault, FaultKind, FaultPlan, Verdict
+from fast_channels_testing._running_loop import running_loop
 
 
 class Way:
@@ -158,10 +159,3 @@ class Way:
         """Deliver a message whose sender is not there to be told."""
         if not self._outlet.put(envelope):
             statistics.count("event.full", f"{self.name!r} is full and missed a late message")
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from fast_channels_testing._patches import Patches
+from fast_channels_testing._running_loop import running_loop
 
 T = TypeVar("T")
 Task = asyncio.Task[Any]
@@ -52,13 +53,13 @@ class LoopScope:
             *,
             context: Context | None = None,
         ) -> T:
-            if not _is_running():
+            if running_loop() is None:
                 noted_loop(runner)
             return run(runner, coro, context=context)
 
         def noted_close(runner: asyncio.Runner) -> None:
             loop = loops.pop(runner, None)
-            if loop is None or loop.is_closed() or _is_running():
+            if loop is None or loop.is_closed() or running_loop() is not None:
                 close(runner)
                 return
             try:
@@ -75,7 +76,9 @@ class LoopScope:
 
     def open(self) -> list[Loop]:
         """The loops that this thread could run now."""
-        return [] if _is_running() else [each for each in self._before if not each.is_closed()]
+        if running_loop() is not None:
+            return []
+        return [each for each in self._before if not each.is_closed()]
 
     def new_tasks(self, loop: Loop) -> list[Task]:
         """The tasks that were begun since the test began, and have not ended."""
@@ -116,14 +119,6 @@ def wait_a_moment(tasks: list[Task], seconds: float) -> None:
 
 async def _ended(tasks: list[Task]) -> None:
     await asyncio.wait(tasks)
-
-
-def _is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _is_runners(task: Task) -> bool:

@@ -1,20 +1,15 @@
 """The frames of one connection, kept for the text of an error."""
 
-import reprlib
 import traceback
 from collections import deque
 
 from fast_channels.types import Message
+from fast_channels_testing._shorten import make_shortener
 from fast_channels_testing._stack import frame_label
 
 _KEPT = 40
 
-_shorten = reprlib.Repr()
-_shorten.maxstring = 100
-_shorten.maxother = 100
-_shorten.maxlist = 8
-_shorten.maxtuple = 8
-_shorten.maxdict = 12
+_shorten = make_shortener(levels=6)
 
 
 class Transcript:

@@ -1,21 +1,15 @@
 """What an assertion looks for among the messages that were sent."""
 
-import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fast_channels.types import Message
+from fast_channels_testing._shorten import make_shortener
 
 _MISSING = object()
 
-_shorten = reprlib.Repr()
-_shorten.maxstring = 100
-_shorten.maxother = 100
-_shorten.maxlist = 8
-_shorten.maxtuple = 8
-_shorten.maxdict = 12
-_shorten.maxlevel = 4
+_shorten = make_shortener(levels=4)
 
 
 class Sent(Protocol):
