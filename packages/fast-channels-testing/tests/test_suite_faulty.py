@@ -5,20 +5,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from in_memory_capabilities import IN_MEMORY
 
 from fast_channels.exceptions import ChannelFull, ChannelLayerUnavailable
 from fast_channels.layers import BaseChannelLayer, InMemoryChannelLayer
 from fast_channels_testing import FaultyChannelLayer
-from fast_channels_testing.layers import (
-    SUPPORTED,
-    Capabilities,
-    ChannelLayerSuite,
-    LayerFactory,
-    Layers,
-    NotSupported,
-)
-
-_ONE_PROCESS = NotSupported("the layer in it has no broker")
+from fast_channels_testing.layers import ChannelLayerSuite, LayerFactory, Layers
 
 
 def _without_faults(**options: Any) -> BaseChannelLayer:
@@ -30,26 +22,7 @@ def _with_faults(faults: dict[str, Any], **options: Any) -> BaseChannelLayer:
 
 
 class TestFaultyChannelLayer(ChannelLayerSuite):
-    capabilities = Capabilities(
-        general_channels=SUPPORTED,
-        general_capacity=SUPPORTED,
-        general_members=SUPPORTED,
-        remote_capacity=_ONE_PROCESS,
-        remote_members=_ONE_PROCESS,
-        total_order=SUPPORTED,
-        processes=_ONE_PROCESS,
-        event_loops=SUPPORTED,
-        sync_calls=SUPPORTED,
-        fork=_ONE_PROCESS,
-        message_limit=SUPPORTED,
-        encryption=NotSupported("no byte leaves the process"),
-        flush=SUPPORTED,
-        broker_restart=_ONE_PROCESS,
-        broker_pause=_ONE_PROCESS,
-        keeps_general_messages=_ONE_PROCESS,
-        keeps_group_messages=_ONE_PROCESS,
-        redelivery=_ONE_PROCESS,
-    )
+    capabilities = IN_MEMORY
 
     @pytest.fixture
     def make_layer(self) -> LayerFactory:
