@@ -13,7 +13,7 @@ IMPORTED = (LeakCheck, ChannelLayerOverrides, WebsocketCommunicator)
 
 INI = """
 [pytest]
-addopts = -q -p no:cacheprovider -p no:hypothesispytest
+addopts = -q -rN -p no:cacheprovider -p no:hypothesispytest
 asyncio_mode = {mode}
 asyncio_default_fixture_loop_scope = function
 asyncio_default_test_loop_scope = {scope}
