@@ -160,6 +160,7 @@ def types(session: nox.Session) -> None:
         *editable(PACKAGES),
         *test_tools(PACKAGES),
         *group("types"),
+        *group("docs"),
         *("-r", INTEGRATION_REQUIREMENTS),
     )
     check_origin(session)
@@ -167,7 +168,10 @@ def types(session: nox.Session) -> None:
     checks = [
         ["mypy", *(f"packages/{package}/src" for package in PACKAGES if package != META)],
         # One call for each folder: these files are in no package, and folders share file names.
-        *(["mypy", folder] for folder in (*map(tests_of, PACKAGES), INTEGRATION, *examples, ".ci")),
+        *(
+            ["mypy", folder]
+            for folder in (*map(tests_of, PACKAGES), INTEGRATION, *examples, ".ci", DOCS)
+        ),
         ["mypy", "noxfile.py", "typing-tests/usage.py", "typing-tests/check.py"],
         ["pyright"],
         *(["pyright", "--ignoreexternal", "--verifytypes", module] for module in MODULES),
@@ -257,6 +261,24 @@ def lowest(session: nox.Session) -> None:
         # What we require is old here and what that requires is new: they deprecate each other.
         options = ("-W", "default::DeprecationWarning", *QUICK, *WITHOUT_MANNERS)
         session.run("pytest", *options, *folders, *session.posargs, env=ON_ONE_SERVER)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into build/docs/; `-- --serve` shows it and rebuilds what changes."""
+    session.install(*editable(PACKAGES), *test_tools([TESTING]), *group("docs"))
+    check_origin(session)
+    serve = "--serve" in session.posargs
+    options = [argument for argument in session.posargs if argument != "--serve"]
+    options += ["-n", "-b", "html", "-d", "build/doctrees", DOCS, "build/docs"]
+    if serve:
+        # It listens on 127.0.0.1, at port 8000 unless `--port` says another.
+        watched = (argument for path in ("packages", EXAMPLES) for argument in ("--watch", path))
+        session.run("sphinx-autobuild", *watched, *options, interrupt_timeout=8)
+    else:
+        # Nothing is left over of pages that are gone, and links to them are found.
+        shutil.rmtree("build/docs", ignore_errors=True)
+        session.run("sphinx-build", "-W", "--keep-going", "-E", *options)
 
 
 @nox.session

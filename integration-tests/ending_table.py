@@ -1,4 +1,4 @@
-"""What the tests saw of endings, as the table in docs/endings.md and as figures."""
+"""What the tests saw of endings, as the table in docs/concepts/endings.md and as figures."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Final
 from ending_stage import ENDINGS, Ending, Outcome
 from serving import COMMANDS
 
-PAGE: Final = Path(__file__).parents[1] / "docs" / "endings.md"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "concepts" / "endings.md"
 FIGURES: Final = Path(__file__).parent / "artifacts" / "endings.json"
 
 UPDATE: Final = "FAST_CHANNELS_UPDATE_ENDINGS"

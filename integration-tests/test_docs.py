@@ -1,25 +1,40 @@
 """The examples in docs/ run without a warning, and its links lead somewhere."""
 
+import configparser
+import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-LIFE_CYCLE = ROOT / "docs" / "life-cycle.md"
-WRITE_A_LAYER = ROOT / "docs" / "write-a-channel-layer.md"
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+LIFE_CYCLE = DOCS / "concepts" / "life-cycle.md"
+WRITE_A_LAYER = DOCS / "how-to" / "write-a-channel-layer.md"
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(DOCS).with_suffix("").as_posix()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def python_blocks(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return blocks(page, "python")
 
 
 EXAMPLES = [
-    pytest.param(page, block, id=f"{page.stem}-{number}")
+    pytest.param(page, block, id=f"{name_of(page)}-{number}")
     for page in PAGES
     if page != WRITE_A_LAYER  # whose examples are the files of one package
     for number, block in enumerate(python_blocks(page), 1)
@@ -84,7 +99,57 @@ def test_module_of_the_page_is_the_chats() -> None:
     assert shown == re.sub(r"^//.*\n", "", module, flags=re.MULTILINE).lstrip()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def parse_ini(text: str) -> None:
+    # A unit of systemd may have a key more than once, and % in its values.
+    configparser.ConfigParser(strict=False, interpolation=None).read_string(text)
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "ini": parse_ini,
+    "json": json.loads,
+    "toml": tomllib.loads,
+    "yaml": lambda text: list(yaml.safe_load_all(text)),
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "block"),
+    [
+        pytest.param(language, block, id=f"{name_of(page)}-{language}-{number}")
+        for page in PAGES
+        for language in PARSERS
+        for number, block in enumerate(blocks(page, language), 1)
+    ],
+)
+def test_configuration_can_be_read(language: str, block: str) -> None:
+    PARSERS[language](block)
+
+
+def prose(page: Path) -> str:
+    """What the page says outside of its blocks."""
+    text = page.read_text(encoding="utf-8")
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Those that GitHub makes of the headings, and the site as well."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
+        same = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", each) is not None for each in found)
+        found.add(f"{slug}-{same}" if same else slug)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    wrong: list[str] = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            wrong.append(link)
+    assert wrong == []

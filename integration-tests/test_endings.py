@@ -1,7 +1,7 @@
 """Every ending of a WebSocket, on every server, with every layer.
 
 How each is brought about and what is to come of it is in ending_rows.py. What was seen makes the
-table in docs/endings.md; how long it took goes to artifacts/endings.json.
+table in docs/concepts/endings.md; how long it took goes to artifacts/endings.json.
 """
 
 import json

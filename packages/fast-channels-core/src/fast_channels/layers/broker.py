@@ -65,7 +65,7 @@ class BrokerConnection(ABC):
     business. When it is back it subscribes ``node.groups`` anew and then, if anything can have
     been missed, calls ``node.gap()``.
 
-    docs/write-a-channel-layer.md goes through all of it.
+    docs/how-to/write-a-channel-layer.md goes through all of it.
     """
 
     away: ClassVar[tuple[type[Exception], ...]] = ()
