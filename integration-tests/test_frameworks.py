@@ -1,4 +1,4 @@
-"""Consumers in applications of FastAPI, Starlette and Quart, with other people's middlewares."""
+"""Consumers in applications of four frameworks, with other people's middlewares."""
 
 import asyncio
 import gc
@@ -33,9 +33,13 @@ from fast_channels.layers import (
 APPS = {
     "fastapi": ("uvicorn-sansio", "with_fastapi:app"),
     "starlette": ("uvicorn-wsproto", "with_starlette:app"),
+    "litestar": ("uvicorn-sansio", "with_litestar:app"),
     "quart": ("hypercorn", "with_quart:app"),
 }
-WITH_ROUTES = ("fastapi", "starlette")
+WITH_ROUTES = ("fastapi", "litestar", "starlette")
+WITH_VIEWS = ("fastapi", "litestar")
+"""Whose views may ask for dependencies, and then hand their socket to a consumer."""
+WITH_MIDDLEWARES = ("fastapi", "starlette")
 
 
 @pytest.fixture(scope="module", params=APPS)
@@ -84,7 +88,7 @@ def test_chat_below_a_mounted_path(server: Server) -> None:
     chat(server, "/mounted/attic")
 
 
-@pytest.mark.parametrize("framework", ["fastapi"], indirect=True)
+@pytest.mark.parametrize("framework", WITH_VIEWS, indirect=True)
 def test_chat_by_a_view_with_dependencies(server: Server) -> None:
     chat(server, "/view/cellar")
     assert refusal(server, "/view/cellar?name=Eve").status_code == 403
@@ -138,7 +142,7 @@ def test_handler_is_busy_when_the_client_vanishes(server: Server, waiting: int) 
     vanish_while_busy(server, "/ending", f"busy-{waiting}", waiting)
 
 
-@pytest.mark.parametrize("framework", ["fastapi"], indirect=True)
+@pytest.mark.parametrize("framework", WITH_VIEWS, indirect=True)
 @pytest.mark.parametrize("waiting", [0, 2])
 def test_handler_of_a_view_is_busy_when_the_client_vanishes(server: Server, waiting: int) -> None:
     vanish_while_busy(server, "/ending-of-a-view", f"busy-view-{waiting}", waiting)
@@ -162,7 +166,7 @@ def test_request_and_response(server: Server, framework: str) -> None:
     body = b"x" * 100_000
     response, answer = server.request("POST", "/mirror?id=m", body, headers)
     assert response.status == 201
-    if framework in WITH_ROUTES:
+    if framework in WITH_MIDDLEWARES:
         assert response.headers["X-Middleware"] == "was here"
         assert response.headers["Access-Control-Allow-Origin"] == "https://page.example"
         assert response.headers["Content-Encoding"] == "gzip"
