@@ -20,7 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "packages" / "fast-channels-redis" / "tests"))
 sys.path.append(str(Path(__file__).parents[1] / "packages" / "fast-channels-core" / "tests"))
 
-from layer_faults import layers_of_a_test  # it can be found now
+from clean_install import build_wheels  # they can be found now
+from layer_faults import layers_of_a_test
+from redis_servers import RedisServer
+from redis_servers.fixtures import binary_or_skip
 from redis_servers.fixtures import certificates as certificates
 from redis_servers.fixtures import own_cluster as own_cluster
 from redis_servers.fixtures import own_server as own_server
@@ -123,6 +126,19 @@ def start_demo() -> Iterator[Callable[..., Demo]]:
     for demo in started:
         if demo.process.returncode is None:
             demo.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def our_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a wheel of each of our distributions, for pip to find them."""
+    return build_wheels(tmp_path_factory.mktemp("wheels"))
+
+
+@pytest.fixture(scope="module")
+def one_redis_server() -> Iterator[RedisServer]:
+    """A server for what is the same on all of them."""
+    with RedisServer(binary_or_skip("valkey")) as server:
+        yield server.start()
 
 
 def browser_test_not_run(reason: str) -> NoReturn:

@@ -38,6 +38,7 @@ EXAMPLES = [
     pytest.param(page, block, id=f"{name_of(page)}-{number}")
     for page in PAGES
     if page != WRITE_A_LAYER  # whose examples are the files of one package
+    and page.parent != DOCS / "tutorial"  # whose are those of one application: test_tutorial.py
     for number, block in enumerate(python_blocks(page), 1)
 ]
 
