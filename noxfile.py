@@ -95,11 +95,11 @@ def check_origin(session: nox.Session, python: str = "python") -> None:
 
 @nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
-    """Serve the chat at http://127.0.0.1:8080; its options go after `--`."""
-    session.install(*editable([CORE], extras=False), "-r", f"{EXAMPLES}/chat/requirements.txt")
+    """Serve the tutorial's application at http://127.0.0.1:8080; its options go after `--`."""
+    session.install(*editable([CORE], extras=False), "-r", f"{EXAMPLES}/tutorial/requirements.txt")
     check_origin(session)
     # nox's own patience after Ctrl+C is 0.3 s; saying goodbye to open tabs may take longer.
-    session.run("python", f"{EXAMPLES}/chat/main.py", *session.posargs, interrupt_timeout=8)
+    session.run("python", f"{EXAMPLES}/tutorial/serve.py", *session.posargs, interrupt_timeout=8)
 
 
 @nox.session
@@ -166,7 +166,9 @@ def types(session: nox.Session) -> None:
         *("-r", INTEGRATION_REQUIREMENTS),
     )
     check_origin(session)
-    examples = sorted(str(requirements.parent) for requirements in Path(EXAMPLES).glob("*/*.txt"))
+    examples = sorted(
+        str(requirements.parent) for requirements in Path(EXAMPLES).glob("*/requirements.txt")
+    )
     checks = [
         ["mypy", *(f"packages/{package}/src" for package in PACKAGES if package != META)],
         # One call for each folder: these files are in no package, and folders share file names.

@@ -1,13 +1,13 @@
-"""What the integration tests share: the chat as a process of its own, and a real browser."""
+"""What the integration tests share: the demo as a process of its own, and a real browser."""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import pytest
 import pytest_asyncio
@@ -38,7 +38,7 @@ from redis_servers.fixtures import tls_server as tls_server
 
 make_layer = pytest_asyncio.fixture(layers_of_a_test)
 
-CHAT = Path(__file__).parent.parent / "examples" / "chat" / "main.py"
+TUTORIAL = Path(__file__).parent.parent / "examples" / "tutorial"
 
 CHROMIUM_COMMANDS = (
     "chromium",
@@ -65,26 +65,39 @@ CHROMIUM_OPTIONS = [
 WITH_HEARTBEAT = """
 import sys
 
-import consumers
-import main
+import page
 
-consumers.RoomConsumer.heartbeat_interval = float(sys.argv.pop(1))
-consumers.SystemConsumer.heartbeat_interval = consumers.RoomConsumer.heartbeat_interval
-sys.exit(main.serve(main.app))
+page.PageConsumer.heartbeat_interval = float(sys.argv.pop(1))
+import serve
+
+sys.exit(serve.main())
 """
 
 
 class Demo:
-    """The chat in a process of its own, reachable once it is constructed."""
+    """The tutorial's application as a program of its own, reachable once it is constructed."""
 
-    def __init__(self, port: int = 0, *, heartbeat_interval: float | None = None) -> None:
-        chat = [str(CHAT)]
+    folder = TUTORIAL
+
+    def __init__(
+        self,
+        port: int = 0,
+        *options: str,
+        redis_url: str | None = None,
+        heartbeat_interval: float | None = None,
+    ) -> None:
+        """``options``: more of the command line, such as ``"--redis"``."""
+        program = ["serve.py"]
         if heartbeat_interval is not None:
-            chat = ["-c", WITH_HEARTBEAT, str(heartbeat_interval)]
-        self.command = [sys.executable, *chat, "--port"]
+            program = ["-c", WITH_HEARTBEAT, str(heartbeat_interval)]
+        self.command = [sys.executable, *program]
+        self.environment = {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
+        if redis_url is not None:
+            self.environment["REDIS_URL"] = redis_url
         self.process = subprocess.Popen(
-            [*self.command, str(port)],
-            cwd=CHAT.parent,
+            [*self.command, *options, "--port", str(port)],
+            cwd=self.folder,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -95,7 +108,7 @@ class Demo:
         if " http://" not in self.greeting:
             self.process.kill()
             rest = self.process.communicate()[0]
-            raise RuntimeError(f"the chat printed no address, but: {self.greeting}{rest}")
+            raise RuntimeError(f"the demo printed no address, but: {self.greeting}{rest}")
         self.url = next(word for word in self.greeting.split() if word.startswith("http://"))
         self.port = int(self.url.rpartition(":")[2])
 
@@ -112,13 +125,29 @@ class Demo:
         return self.process.returncode, output
 
 
+class StartDemo(Protocol):
+    """Starts the demo, as often as it is called; takes what ``Demo`` takes."""
+
+    def __call__(
+        self,
+        port: int = 0,
+        *options: str,
+        redis_url: str | None = None,
+        heartbeat_interval: float | None = None,
+    ) -> Demo: ...
+
+
 @pytest.fixture
-def start_demo() -> Iterator[Callable[..., Demo]]:
-    """Starts the chat, as often as the test calls it; takes what ``Demo`` takes."""
+def start_demo() -> Iterator[StartDemo]:
     started: list[Demo] = []
 
-    def start(port: int = 0, *, heartbeat_interval: float | None = None) -> Demo:
-        demo = Demo(port, heartbeat_interval=heartbeat_interval)
+    def start(
+        port: int = 0,
+        *options: str,
+        redis_url: str | None = None,
+        heartbeat_interval: float | None = None,
+    ) -> Demo:
+        demo = Demo(port, *options, redis_url=redis_url, heartbeat_interval=heartbeat_interval)
         started.append(demo)
         return demo
 
@@ -126,6 +155,14 @@ def start_demo() -> Iterator[Callable[..., Demo]]:
     for demo in started:
         if demo.process.returncode is None:
             demo.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def shared_demo() -> Iterator[Demo]:
+    """One for a whole module, without options; not to be stopped."""
+    demo = Demo()
+    yield demo
+    demo.stop()
 
 
 @pytest.fixture(scope="session")

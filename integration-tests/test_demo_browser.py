@@ -24,7 +24,7 @@ from playwright.async_api import (
 )
 
 if TYPE_CHECKING:
-    from conftest import Demo
+    from conftest import Demo, StartDemo
 
 # The browser lives in one event loop for the whole module.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -121,7 +121,7 @@ async def keep_screenshot(page: Page, name: str) -> None:
     print(f"screenshot: {path}")
 
 
-async def test_two_tabs_talk(start_demo: "Callable[..., Demo]", open_tab: OpenTab) -> None:
+async def test_two_tabs_talk(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     demo = start_demo()
     ada = await open_tab(demo)
     await is_online(ada, 1)
@@ -154,7 +154,7 @@ async def test_two_tabs_talk(start_demo: "Callable[..., Demo]", open_tab: OpenTa
     await is_online(ada, 1)
 
 
-async def test_rooms_are_isolated(start_demo: "Callable[..., Demo]", open_tab: OpenTab) -> None:
+async def test_rooms_are_isolated(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     demo = start_demo()
     red = await open_tab(demo, "/rooms/red%20room")
     other_red = await open_tab(demo, "/rooms/red%20room", name="Grace")
@@ -183,7 +183,7 @@ async def test_rooms_are_isolated(start_demo: "Callable[..., Demo]", open_tab: O
     await expect(red.locator(".notice", has_text="Linus left")).to_be_visible()
 
 
-async def test_hostile_text_is_inert(start_demo: "Callable[..., Demo]", open_tab: OpenTab) -> None:
+async def test_hostile_text_is_inert(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     """Any dialog, script error or breach of the policy fails this in open_tab, too."""
     demo = start_demo()
     hostile = "<img src=x onerror=\"alert('pwned')\"><script>alert(1)</script>"
@@ -203,7 +203,7 @@ async def test_hostile_text_is_inert(start_demo: "Callable[..., Demo]", open_tab
 
 
 async def test_page_comes_back_after_the_server_does(
-    start_demo: "Callable[..., Demo]", open_tab: OpenTab
+    start_demo: "StartDemo", open_tab: OpenTab
 ) -> None:
     demo = start_demo()
     ada = await open_tab(demo)
@@ -233,7 +233,7 @@ async def test_page_comes_back_after_the_server_does(
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a signal that halts a process")
 async def test_message_without_an_answer_can_be_sent_again(
-    start_demo: "Callable[..., Demo]", open_tab: OpenTab
+    start_demo: "StartDemo", open_tab: OpenTab
 ) -> None:
     demo = start_demo()
     ada = await open_tab(demo)
@@ -254,9 +254,7 @@ async def test_message_without_an_answer_can_be_sent_again(
     await expect(ada.get_by_label("Message", exact=True)).to_be_focused()
 
 
-async def test_page_answers_heartbeats(
-    start_demo: "Callable[..., Demo]", open_tab: OpenTab
-) -> None:
+async def test_page_answers_heartbeats(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     demo = start_demo(heartbeat_interval=0.2)
     sockets: dict[str, WebSocket] = {}
 
@@ -279,7 +277,7 @@ async def test_page_answers_heartbeats(
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a signal that halts a process")
 async def test_page_leaves_a_server_that_is_silent(
-    start_demo: "Callable[..., Demo]", open_tab: OpenTab
+    start_demo: "StartDemo", open_tab: OpenTab
 ) -> None:
     demo = start_demo()
     ada = await open_tab(demo, prepare=lambda page: page.clock.install())
@@ -294,7 +292,7 @@ async def test_page_leaves_a_server_that_is_silent(
 
 
 async def test_page_comes_back_when_the_server_says(
-    start_demo: "Callable[..., Demo]", open_tab: OpenTab
+    start_demo: "StartDemo", open_tab: OpenTab
 ) -> None:
     opened: list[str] = []
 
@@ -314,7 +312,7 @@ async def test_page_comes_back_when_the_server_says(
     assert len(opened) == 2
 
 
-async def test_keyboard_is_enough(start_demo: "Callable[..., Demo]", open_tab: OpenTab) -> None:
+async def test_keyboard_is_enough(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     demo = start_demo()
     page = await open_tab(demo)
     await is_online(page, 1)
@@ -353,7 +351,7 @@ async def test_keyboard_is_enough(start_demo: "Callable[..., Demo]", open_tab: O
     await is_online(page, 1)
 
 
-async def test_phone(start_demo: "Callable[..., Demo]", open_tab: OpenTab) -> None:
+async def test_phone(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     demo = start_demo()
     ada = await open_tab(demo)
     phone = await open_tab(demo, name="Linus", size=(360, 740), scheme="dark")
@@ -383,9 +381,7 @@ async def test_phone(start_demo: "Callable[..., Demo]", open_tab: OpenTab) -> No
     await expect(menu).to_be_focused()
 
 
-async def test_reading_is_not_disturbed_by_news(
-    start_demo: "Callable[..., Demo]", open_tab: OpenTab
-) -> None:
+async def test_reading_is_not_disturbed_by_news(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     demo = start_demo()
     ada = await open_tab(demo)
     reader = await open_tab(demo, name="Grace", size=(1000, 600))
@@ -408,7 +404,7 @@ async def test_reading_is_not_disturbed_by_news(
     await expect(news).to_be_hidden()
 
 
-async def test_bad_room_is_explained(start_demo: "Callable[..., Demo]", open_tab: OpenTab) -> None:
+async def test_bad_room_is_explained(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     page = await open_tab(start_demo(), "/rooms/%3F%3F")
     await expect(page.get_by_role("alert")).to_contain_text("A room name has 1 to 40 letters")
     await expect(page.locator("#state")).to_have_text("Not connected")

@@ -1,13 +1,12 @@
-"""The chat as a program: its address, a taken port, and its end."""
+"""The demo as a program: its address, a taken port, bad input, and its end."""
 
 import json
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
-from contextlib import closing
-from http.client import HTTPConnection
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection, HTTPResponse
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -15,10 +14,21 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 if TYPE_CHECKING:
-    from conftest import Demo
+    from conftest import Demo, StartDemo
+
+ENDPOINTS = (
+    "/ws/system",
+    "/ws/rooms/lobby?name=Ada",
+    "/ws/jobs",
+    "/ws/reliable?name=Ada",
+    "/ws/notifications",
+    "/ws/analytics",
+)
+
+Frame = dict[str, Any]
 
 
-def chat(demo: "Demo", path: str, origin: str | None = None) -> ClientConnection:
+def open_socket(demo: "Demo", path: str, origin: str | None = None) -> ClientConnection:
     # With a socket of our own no proxy of the environment gets between.
     tcp = socket.create_connection(("127.0.0.1", demo.port))
     return connect(
@@ -26,47 +36,68 @@ def chat(demo: "Demo", path: str, origin: str | None = None) -> ClientConnection
     )
 
 
-def heard(connection: ClientConnection) -> str:
-    """Wait for the next frame and return its type."""
-    event: dict[str, str] = json.loads(connection.recv(timeout=30))
-    return event["type"]
+def heard(connection: ClientConnection, *wanted: str) -> Frame:
+    """The next frame; with ``wanted``, the next one of these types."""
+    while True:
+        frame: Frame = json.loads(connection.recv(timeout=30))
+        if not wanted or frame["type"] in wanted:
+            return frame
 
 
-def test_address_is_printed_once_it_answers(start_demo: "Callable[..., Demo]") -> None:
-    demo = start_demo()
-    assert demo.greeting == f"Chat is at http://127.0.0.1:{demo.port} (Ctrl+C ends it)\n"
+def say(connection: ClientConnection, **frame: object) -> None:
+    connection.send(json.dumps(frame))
+
+
+def close_frame(connection: ClientConnection) -> tuple[int, str]:
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:  # what was sent before the end comes first
+            connection.recv(timeout=30)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+def request(demo: "Demo", method: str, path: str, body: object = None) -> HTTPResponse:
     with closing(HTTPConnection("127.0.0.1", demo.port, timeout=30)) as http:
-        http.request("GET", "/rooms/any%20room")
+        headers = {"Content-Type": "application/json"}
+        http.request(method, path, None if body is None else json.dumps(body), headers)
         response = http.getresponse()
-        assert response.status == 200
-        assert response.headers["Content-Security-Policy"].startswith("default-src 'self';")
+        response.read()
+        return response
+
+
+def test_address_is_printed_once_it_answers(start_demo: "StartDemo") -> None:
+    demo = start_demo()
+    assert demo.greeting == f"Live at http://127.0.0.1:{demo.port} (Ctrl+C ends it)\n"
+    response = request(demo, "GET", "/rooms/any%20room")
+    assert response.status == 200
+    assert response.headers["Content-Security-Policy"].startswith("default-src 'self';")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_closes_open_sockets_and_ends_quietly(
-    start_demo: "Callable[..., Demo]", number: int
-) -> None:
+def test_signal_closes_open_sockets_and_ends_quietly(start_demo: "StartDemo", number: int) -> None:
     demo = start_demo()
-    with closing(HTTPConnection("127.0.0.1", demo.port, timeout=30)) as http:
-        http.request("GET", "/ready")
-        assert http.getresponse().status == 200
-    with chat(demo, "/ws/rooms/lobby?name=Ada") as ada, chat(demo, "/ws/system") as system:
-        assert heard(ada) == "welcome"
-        assert heard(system) == "rooms"
+    assert request(demo, "GET", "/ready").status == 200
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_socket(demo, path)) for path in ENDPOINTS]
+        for connection in opened:
+            assert heard(connection)["type"] == "welcome"
         assert demo.stop(number) == (0, "Stopped.\n")
-        for connection in (ada, system):
-            with pytest.raises(ConnectionClosed) as closed:
-                while True:  # what was sent before the end comes first
-                    connection.recv(timeout=30)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1012  # service restart
-            assert 0 <= json.loads(closed.value.rcvd.reason)["retry_after"] <= 2
+        for connection in opened:
+            code, reason = close_frame(connection)
+            assert code == 1012  # service restart
+            assert 0 <= json.loads(reason)["retry_after"] <= 2
 
 
-def test_taken_port_is_explained(start_demo: "Callable[..., Demo]") -> None:
+def test_taken_port_is_explained(start_demo: "StartDemo") -> None:
     demo = start_demo()
-    command = [*demo.command, str(demo.port)]
-    second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    second = subprocess.run(
+        [*demo.command, "--port", str(demo.port)],
+        cwd=demo.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert second.returncode == 1
     assert second.stdout == ""
     assert second.stderr == (
@@ -75,55 +106,76 @@ def test_taken_port_is_explained(start_demo: "Callable[..., Demo]") -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
+def test_refused_member_is_told_why(shared_demo: "Demo") -> None:
+    demo = shared_demo
+    for path, reason in (
         ("/ws/rooms/%21?name=Ada", "A room name has 1 to 40 letters"),
         ("/ws/rooms/a%2Fb?name=Ada", "A room name has 1 to 40 letters"),
         (f"/ws/rooms/{'x' * 41}?name=Ada", "A room name has 1 to 40 letters"),
         ("/ws/rooms/lobby", "Your name needs 1 to 32 characters; this one has 0"),
         (f"/ws/rooms/lobby?name={'x' * 33}", "Your name needs 1 to 32 characters"),
-    ],
-)
-def test_refused_member_is_told_why(
-    start_demo: "Callable[..., Demo]", path: str, reason: str
-) -> None:
-    with chat(start_demo(), path) as connection:
-        with pytest.raises(ConnectionClosed) as closed:
-            connection.recv(timeout=30)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 4400
-        assert closed.value.rcvd.reason.startswith(reason)
+        ("/ws/reliable?name=%20", "Your name needs 1 to 32 characters; this one has 0"),
+    ):
+        with open_socket(demo, path) as connection:
+            code, told = close_frame(connection)
+            assert (code, told[: len(reason)]) == (4400, reason)
 
 
-def test_page_of_another_site_is_refused(start_demo: "Callable[..., Demo]") -> None:
-    demo = start_demo()
-    for path in ("/ws/system", "/ws/rooms/lobby?name=Ada"):
-        with chat(demo, path, origin=demo.url) as ours:
-            assert heard(ours) in ("welcome", "rooms")
+def test_page_of_another_site_is_refused(shared_demo: "Demo") -> None:
+    demo = shared_demo
+    for path in ENDPOINTS:
+        with open_socket(demo, path, origin=demo.url) as ours:
+            assert heard(ours)["type"] == "welcome"
         theirs = pytest.raises(InvalidStatus, match="HTTP 403")
-        with theirs, chat(demo, path, origin="http://other.example"):
+        with theirs, open_socket(demo, path, origin="http://other.example"):
             pass
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        '"hello"',
-        "{}",
-        '{"type": "message", "text": "no ref"}',
-        '{"type": "message", "text": " ", "ref": "1"}',
-        '{"type": "message", "text": "%s", "ref": "1"}' % ("x" * 2001),
-        '{"type": "rename", "name": "%s"}' % ("x" * 33),
-        '{"type": "member.joined", "member": {"id": "1", "name": "nobody"}}',
+BAD_FRAMES: dict[str, list[object]] = {
+    "/ws/system": [{"type": "echo"}, {"type": "echo", "text": "x" * 201}],
+    "/ws/rooms/lobby?name=Ada": [
+        {"type": "message", "text": "no ref"},
+        {"type": "message", "text": " ", "ref": "1"},
+        {"type": "message", "text": "x" * 2001, "ref": "1"},
+        {"type": "message", "text": "x", "ref": "x" * 65},
+        {"type": "rename", "name": "x" * 33},
+        {"type": "roll.call", "member": {"id": "1", "name": "nobody"}},
     ],
+    "/ws/jobs": [
+        {"type": "start", "job": "run", "text": "x", "ref": "1"},
+        {"type": "start", "job": "report", "text": "", "ref": "1"},
+        {"type": "start", "job": "report", "text": "x"},
+        {"type": "follow", "id": 1},
+        {"type": "follow", "id": "x" * 65},
+    ],
+    "/ws/reliable?name=Ada": [
+        {"type": "message", "text": "", "ref": "1"},
+        {"type": "message", "text": "x", "ref": ""},
+    ],
+    "/ws/notifications": [],
+    "/ws/analytics": [],
+}
+NOT_UNDERSTOOD: list[object] = ["hello", [], {}, {"type": []}]
+NO_FRAMES = ("", "{", "hello", b"\xff", '"\\ud800"', "[" * 20_000, " " * 20_000)
+
+
+def test_bad_frames_get_an_error_and_the_connection_goes_on(shared_demo: "Demo") -> None:
+    for path, frames in BAD_FRAMES.items():
+        with open_socket(shared_demo, path) as connection:
+            assert heard(connection)["type"] == "welcome"
+            for bad in NO_FRAMES:
+                connection.send(bad)
+                assert heard(connection, "error", "welcome")["type"] == "error", bad
+            if not frames:
+                continue  # it is sent nothing that it would answer
+            for frame in (*frames, *NOT_UNDERSTOOD):
+                connection.send(json.dumps(frame))
+                assert heard(connection)["detail"], frame
+
+
+@pytest.mark.parametrize(
+    "body",
+    [None, "text", {}, {"text": " "}, {"text": "x" * 201}, {"text": "x", "level": "shout"}],
 )
-def test_bad_frame_gets_an_error_and_the_connection_goes_on(
-    start_demo: "Callable[..., Demo]", frame: str
-) -> None:
-    with chat(start_demo(), "/ws/rooms/lobby?name=Ada") as connection:
-        assert heard(connection) == "welcome"
-        connection.send(frame)
-        assert heard(connection) == "error"
-        connection.send('{"type": "message", "text": "still here", "ref": "2"}')
-        assert heard(connection) == "message"
+def test_bad_notification_is_refused(shared_demo: "Demo", body: object) -> None:
+    assert request(shared_demo, "POST", "/notifications", body).status == 422

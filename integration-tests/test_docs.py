@@ -96,7 +96,7 @@ def test_layer_that_is_written_there_passes_the_suite(tmp_path: Path) -> None:
 def test_module_of_the_page_is_the_chats() -> None:
     """Comments aside, which are about the chat."""
     shown, _ = re.findall(r"^```js\n(.*?)^```$", LIFE_CYCLE.read_text(), re.MULTILINE | re.DOTALL)
-    module = (ROOT / "examples" / "chat" / "static" / "heartbeat.js").read_text()
+    module = (ROOT / "examples" / "tutorial" / "static" / "heartbeat.js").read_text()
     assert shown == re.sub(r"^//.*\n", "", module, flags=re.MULTILINE).lstrip()
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 
 from asgi import lifespan
-from reporting import report_log
-
 from consumers import (
     Chat,
     Control,
@@ -16,6 +14,8 @@ from consumers import (
     Misconfigured,
     Stream,
 )
+from reporting import report_log
+
 from fast_channels.layers import (
     InMemoryChannelLayer,
     register_channel_layer,

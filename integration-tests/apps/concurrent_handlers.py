@@ -8,9 +8,9 @@ from typing import Any
 
 from asgi import routed
 from asgiref.sync import async_to_sync
+from consumers import query
 from reporting import report, report_log
 
-from consumers import query
 from fast_channels.consumer import (
     AsyncHttpConsumer,
     AsyncJsonWebsocketConsumer,

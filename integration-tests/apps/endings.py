@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import redis_layer as redis_layer  # registers it
 from asgi import lifespan
+from consumers import query
 from reporting import report, report_log
 
-from consumers import query
 from fast_channels.consumer import AsyncWebsocketConsumer, Outbox
 from fast_channels.draining import drain
 from fast_channels.layers import BrokerChannelLayer, InMemoryChannelLayer, get_channel_layer

@@ -4,9 +4,9 @@ import json
 from typing import Any, ClassVar
 
 from asgi import routed
+from consumers import Control, query
 from reporting import report, report_log
 
-from consumers import Control, query
 from fast_channels.consumer import AsyncHttpConsumer, AsyncSSEConsumer
 from fast_channels.draining import drain
 from fast_channels.exceptions import ChannelClosed

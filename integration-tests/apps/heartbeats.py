@@ -1,9 +1,9 @@
 """The consumer that ends in every way, with heartbeats for clients with and without patience."""
 
 from asgi import routed
+from consumers import Control, Ending
 from reporting import report_log
 
-from consumers import Control, Ending
 from fast_channels.layers import InMemoryChannelLayer, register_channel_layer
 
 report_log()

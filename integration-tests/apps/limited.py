@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from asgi import routed
+from consumers import Control, query
 from reporting import report, report_log
 
-from consumers import Control, query
 from fast_channels.consumer import AsyncWebsocketConsumer
 from fast_channels.exceptions import TooManyGroups
 from fast_channels.layers import InMemoryChannelLayer, register_channel_layer

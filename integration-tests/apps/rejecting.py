@@ -3,9 +3,9 @@
 from typing import Any
 
 from asgi import routed
+from consumers import Control, query
 from reporting import report
 
-from consumers import Control, query
 from fast_channels.consumer import AsyncHttpConsumer, AsyncWebsocketConsumer
 
 

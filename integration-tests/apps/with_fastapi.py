@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from consumers import Chat, Control, Described, Ending, Faulty, Mirror, Stream
 from fastapi import Depends, FastAPI, Request, WebSocket, WebSocketException
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
@@ -10,7 +11,6 @@ from starlette.middleware.base import RequestResponseEndpoint
 from starlette.responses import Response
 from starlette.routing import Route, Router, WebSocketRoute
 
-from consumers import Chat, Control, Described, Ending, Faulty, Mirror, Stream
 from fast_channels.layers import (
     InMemoryChannelLayer,
     channel_layers_lifespan,

@@ -2,10 +2,10 @@
 
 from typing import cast
 
+from consumers import Chat, Control, Ending, Faulty, Mirror, Stream
 from quart import Quart, request
 from reporting import report_log
 
-from consumers import Chat, Control, Ending, Faulty, Mirror, Stream
 from fast_channels.layers import (
     InMemoryChannelLayer,
     close_channel_layers,

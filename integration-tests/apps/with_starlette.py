@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from consumers import Chat, Control, Described, Ending, Faulty, Mirror, Stream
 from reporting import report_log
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -13,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from consumers import Chat, Control, Described, Ending, Faulty, Mirror, Stream
 from fast_channels.layers import (
     InMemoryChannelLayer,
     channel_layers_lifespan,

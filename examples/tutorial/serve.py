@@ -1,4 +1,4 @@
-"""The command line of the demo: options, the address, a taken port, a quiet end.
+"""The demo's command line: options, the address, a taken port, a quiet end.
 
 An application of your own does not need this file: ``uvicorn main:app`` serves it as well.
 """
@@ -6,9 +6,9 @@ An application of your own does not need this file: ``uvicorn main:app`` serves 
 import argparse
 import errno
 import socket
+import sys
 
 import uvicorn
-from fastapi import FastAPI
 
 
 class Server(uvicorn.Server):
@@ -21,7 +21,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            print(f"Chat is at {self.address} (Ctrl+C ends it)", flush=True)
+            print(f"Live at {self.address} (Ctrl+C ends it)", flush=True)
 
 
 def port_number(value: str) -> int:
@@ -48,9 +48,9 @@ def listen(host: str, port: int) -> socket.socket:
         raise SystemExit(problem) from None
 
 
-def serve(app: FastAPI) -> int:
-    """Serve ``app`` until Ctrl+C; the exit code."""
-    parser = argparse.ArgumentParser(description="Serve the chat demo.")
+def main() -> int:
+    """Serve until Ctrl+C; the exit code."""
+    parser = argparse.ArgumentParser(description="Serve the tutorial's application.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
         "--port", default=8080, type=port_number, help="port to listen on (%(default)s)"
@@ -61,7 +61,7 @@ def serve(app: FastAPI) -> int:
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     config = uvicorn.Config(
-        app,
+        "main:app",
         log_level="warning",
         ws_max_size=64 * 1024,
         # Open sockets are closed at once; this bounds the wait for a handler that is stuck.
@@ -73,3 +73,7 @@ def serve(app: FastAPI) -> int:
         pass  # the server passes Ctrl+C on when it has ended properly
     print("Stopped.")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
