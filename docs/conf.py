@@ -2,10 +2,10 @@
 
 Pages link to each other and to files of the repository with relative Markdown links, which work
 where the files are read as they are, too; see `_ext/repository_links.py`. What lies outside docs/
-is not part of the site, with one exception: a link to the folder `examples/chat/static`
+is not part of the site, with one exception: a link to the folder `examples/tutorial/static`
 becomes a link to the archive of it, `downloads/page.zip`::
 
-    Unpack [page.zip](../../examples/chat/static) next to `main.py`.
+    Unpack [page.zip](../../examples/tutorial/static) next to `main.py`.
 """
 
 import logging
@@ -24,7 +24,7 @@ exclude_patterns = ["_ext"]
 
 myst_heading_anchors = 4
 
-page_archive_folder = "examples/chat/static"
+page_archive_folder = "examples/tutorial/static"
 
 html_theme = "furo"
 html_copy_source = False

@@ -4,13 +4,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from consumers import Chat, Control, Described, Ending, Faulty, Mirror, Stream
 from litestar import Litestar, WebSocket, asgi, post, websocket
 from litestar.di import Provide
 from litestar.exceptions import NotAuthorizedException
 from litestar.handlers import ASGIRouteHandler
 from reporting import report_log
 
-from consumers import Chat, Control, Described, Ending, Faulty, Mirror, Stream
 from fast_channels.consumer import AsyncConsumer
 from fast_channels.layers import (
     InMemoryChannelLayer,
