@@ -21,6 +21,7 @@ from fast_channels_testing import (
     HttpCommunicator,
     WebsocketCommunicator,
 )
+from fast_channels_testing.application import DEFAULT_TIMEOUT
 
 SCOPE = {"type": "test"}
 
@@ -498,14 +499,49 @@ class TestUnderUnittest(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(await communicator.receive_output(), {"type": "unittest"})
 
 
-@pytest.mark.parametrize(
-    "communicator", [ApplicationCommunicator, HttpCommunicator, WebsocketCommunicator]
-)
+COMMUNICATORS = [ApplicationCommunicator, HttpCommunicator, WebsocketCommunicator]
+
+
+@pytest.mark.parametrize("communicator", COMMUNICATORS)
 def test_every_wait_ends_by_default(communicator: type[ApplicationCommunicator]) -> None:
     defaults = {
         name: inspect.signature(method).parameters["timeout"].default
         for name, method in inspect.getmembers(communicator, inspect.isfunction)
         if not name.startswith("_") and not name.startswith("send_") and name != "start"
     }
-    assert {"settle", "wait", "stop", "receive_output", "receive_nothing"} <= defaults.keys()
-    assert [name for name, default in defaults.items() if not 0 < default <= 1] == []
+    assert {"settle", "wait", "stop", "receive_output"} <= defaults.keys()
+    assert 0 < defaults.pop("receive_nothing") <= 1
+    assert [name for name, default in defaults.items() if default is not DEFAULT_TIMEOUT] == []
+    assert inspect.signature(communicator).parameters["timeout"].default == 1
+
+
+def impatient_communicators() -> list[ApplicationCommunicator]:
+    return [
+        ApplicationCommunicator(wait_for_ever, SCOPE, timeout=0.01),
+        HttpCommunicator(wait_for_ever, "GET", "/", timeout=0.01),
+        WebsocketCommunicator(wait_for_ever, "/", timeout=0.01),
+    ]
+
+
+async def test_every_wait_takes_as_long_as_the_communicator_says() -> None:
+    for communicator in impatient_communicators():
+        communicator.start()
+        names = ("connect", "get_response", "get_response_start", "receive_event")
+        waits = [getattr(communicator, name) for name in names if hasattr(communicator, name)]
+        for wait in (*waits, communicator.receive_output, communicator.settle, communicator.wait):
+            with pytest.raises(CommunicatorTimeout, match=r"did not come within 0\.01 s"):
+                await wait()
+            with pytest.raises(CommunicatorTimeout, match=r"did not come within 0\.02 s"):
+                await wait(timeout=0.02)
+        communicator.timeout = 20
+        await communicator.stop()
+
+
+async def test_a_block_begins_and_ends_within_the_communicator_s_timeout() -> None:
+    """Also where nothing is answered, and its client's leaving is not heard."""
+    for communicator in impatient_communicators()[1:]:
+        with pytest.raises(CommunicatorTimeout, match=r"the end of the app.* within 0\.01 s"):
+            async with communicator:
+                communicator.scope["has begun"] = True
+                assert not communicator.ended
+        assert "has begun" in communicator.scope

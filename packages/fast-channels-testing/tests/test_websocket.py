@@ -372,24 +372,16 @@ async def test_an_error_in_the_handshake_is_raised_in_the_block() -> None:
             pass
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks begin at once, whether there is an answer or not."""
-    monkeypatch.setattr("fast_channels_testing.websocket._OPEN_TIMEOUT", 0)
-
-
-@pytest.mark.usefixtures("impatient")
 async def test_a_handshake_without_an_answer_is_told_at_the_end() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
     with pytest.raises(CommunicatorTimeout, match=r"answer to the handshake (?s:.*)-> websocket.c"):
-        async with WebsocketCommunicator(app, "/"):
-            pass
+        async with WebsocketCommunicator(app, "/", timeout=0) as ws:
+            ws.timeout = 20
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_handshake_that_takes_its_time_ends_in_the_block() -> None:
     accept = asyncio.Event()
 
@@ -400,9 +392,10 @@ async def test_a_handshake_that_takes_its_time_ends_in_the_block() -> None:
         await send({**await receive(), "type": "websocket.send"})
         await receive()
 
-    async with WebsocketCommunicator(app, "/", subprotocols=["chat"]) as ws:
+    async with WebsocketCommunicator(app, "/", subprotocols=["chat"], timeout=0) as ws:
         with pytest.raises(CommunicatorTimeout, match="the answer to the handshake did not come"):
-            await ws.receive_text(timeout=0)
+            await ws.receive_text()
+        ws.timeout = 20
         accept.set()
         await ws.send_text("x")
         assert await ws.receive_text() == "x"

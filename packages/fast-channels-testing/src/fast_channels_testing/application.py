@@ -2,17 +2,17 @@
 
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+from enum import Enum
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 from fast_channels.types import ASGIApp, Message, Scope
 from fast_channels_testing._link import Link
 from fast_channels_testing._rules import PassThrough, ServerRules
 
-__all__ = ["Application", "ApplicationCommunicator", "ConsumerClass"]
+__all__ = ["DEFAULT_TIMEOUT", "Application", "ApplicationCommunicator", "ConsumerClass", "Timeout"]
 
 _PROBE_EXTENSION = "fast_channels.testing"
-_STOP_TIMEOUT = 1.0
 _END_AFTER_STOP = "the end of the application, although it was cancelled,"
 
 
@@ -29,6 +29,20 @@ Application: TypeAlias = ASGIApp | ConsumerClass
 """What a communicator runs: an ASGI application, or a consumer class as it is."""
 
 
+class _Default(Enum):
+    TIMEOUT = "the communicator's own"
+
+    def __repr__(self) -> str:
+        return f"<{self.value}>"
+
+
+DEFAULT_TIMEOUT: Final = _Default.TIMEOUT
+"""A wait takes at most the communicator's own ``timeout``."""
+
+Timeout: TypeAlias = float | Literal[_Default.TIMEOUT] | None
+"""How long a wait may take: seconds, None for ever, or `DEFAULT_TIMEOUT`."""
+
+
 class ApplicationCommunicator:
     """Runs an ASGI application in one task and exchanges events with it.
 
@@ -38,7 +52,8 @@ class ApplicationCommunicator:
 
     No wait ends the application. Where ``timeout`` is over (in seconds; ``None`` waits for ever),
     `CommunicatorTimeout` shows the frames so far and the lines at which the application waits, with
-    the handlers that run concurrently and the threads that are busy.
+    the handlers that run concurrently and the threads that are busy. A wait that is given none
+    has the communicator's own ``timeout``, and so have the beginning and the end of ``async with``.
 
     What the application raises is raised, the same exception object, from whichever call
     waits for it, or from the next call. That includes an exception in a consumer's handler, which
@@ -52,9 +67,18 @@ class ApplicationCommunicator:
     scope: dict[str, Any]
     """What the application is given. Add to it before the first call, such as a ``"user"``."""
 
+    timeout: float | None
+    """Seconds that a wait may take that is given no other timeout; ``receive_nothing`` has one."""
+
     def __init__(
-        self, application: Application, scope: Scope, *, raise_app_exceptions: bool = True
+        self,
+        application: Application,
+        scope: Scope,
+        *,
+        raise_app_exceptions: bool = True,
+        timeout: float | None = 1,
     ) -> None:
+        self.timeout = timeout
         self._link = Link(
             _as_asgi(application), self._server_rules(), raise_errors=raise_app_exceptions
         )
@@ -79,7 +103,7 @@ class ApplicationCommunicator:
         self._link.raise_error()
         self._link.push(message)
 
-    async def receive_output(self, timeout: float | None = 1) -> Message:
+    async def receive_output(self, timeout: Timeout = DEFAULT_TIMEOUT) -> Message:
         """Return the next event that the application sent; `ApplicationEnded` if none can come."""
         if not await self._output(timeout):
             raise self._link.ended_error("an event from the application")
@@ -96,7 +120,7 @@ class ApplicationCommunicator:
         link.raise_error()
         return not link.output
 
-    async def settle(self, timeout: float | None = 1, *, alone: bool = False) -> None:
+    async def settle(self, timeout: Timeout = DEFAULT_TIMEOUT, *, alone: bool = False) -> None:
         """Wait until nothing is in flight: no sleep, and no guess.
 
         In flight is: an event that the test sent and the application has not taken; a message that
@@ -114,17 +138,20 @@ class ApplicationCommunicator:
         longer than ``timeout``, such as a handler that waits for an event; nothing is cancelled.
         """
         self.start()
-        await self._link.settle(timeout, alone=alone)
+        await self._link.settle(self._seconds(timeout), alone=alone)
 
-    async def wait(self, timeout: float | None = 1) -> None:
+    async def wait(self, timeout: Timeout = DEFAULT_TIMEOUT) -> None:
         """Wait until the application has ended by itself, and raise what it raised."""
         self.start()
-        ended = await self._link.until(lambda: self._link.ended, timeout)
+        seconds = self._seconds(timeout)
+        ended = await self._link.until(lambda: self._link.ended, seconds)
         self._link.raise_error()
         if not ended:
-            raise self._link.timeout_error("the end of the application", timeout)
+            raise self._link.timeout_error("the end of the application", seconds)
 
-    def stop(self, exceptions: bool = True, *, timeout: float | None = 1) -> Awaitable[None]:
+    def stop(
+        self, exceptions: bool = True, *, timeout: Timeout = DEFAULT_TIMEOUT
+    ) -> Awaitable[None]:
         """Cancel the application; awaiting the result waits until it has ended.
 
         ``exceptions`` says whether to raise what the application raised, before it was
@@ -135,15 +162,15 @@ class ApplicationCommunicator:
             self._link.raise_error()
         return _Awaitable(lambda: self._stopped(exceptions, timeout))
 
-    async def _stopped(self, exceptions: bool, timeout: float | None) -> None:
-        link = self._link
-        ended = link.task is None or await link.until(lambda: link.ended, timeout)
+    async def _stopped(self, exceptions: bool, timeout: Timeout) -> None:
+        link, seconds = self._link, self._seconds(timeout)
+        ended = link.task is None or await link.until(lambda: link.ended, seconds)
         if exceptions:
             link.raise_error()
         else:
             link.errors.clear()
         if not ended:
-            raise link.timeout_error(_END_AFTER_STOP, timeout)
+            raise link.timeout_error(_END_AFTER_STOP, seconds)
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -172,13 +199,13 @@ class ApplicationCommunicator:
         """Stop, and tell in notes of the error under way what would otherwise be lost."""
         link = self._link
         link.stop()
-        if not await link.until(lambda: link.ended, _STOP_TIMEOUT):
-            error.add_note(str(link.timeout_error(_END_AFTER_STOP, _STOP_TIMEOUT)))
+        if not await link.until(lambda: link.ended, self.timeout):
+            error.add_note(str(link.timeout_error(_END_AFTER_STOP, self.timeout)))
         for unseen in link.errors:
             error.add_note(f"the application also raised {unseen!r}")
         link.errors.clear()
 
-    async def _output(self, timeout: float | None) -> bool:
+    async def _output(self, timeout: Timeout) -> bool:
         """Wait for an unread event; False if the application has ended without one."""
         link = self._link
         await self._expect(
@@ -186,13 +213,16 @@ class ApplicationCommunicator:
         )
         return bool(link.output)
 
-    async def _expect(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
+    async def _expect(self, ready: Callable[[], bool], timeout: Timeout, what: str) -> None:
         self.start()
-        link = self._link
-        in_time = await link.until(lambda: bool(link.errors) or ready(), timeout)
+        link, seconds = self._link, self._seconds(timeout)
+        in_time = await link.until(lambda: bool(link.errors) or ready(), seconds)
         link.raise_error()
         if not in_time:
-            raise link.timeout_error(what, timeout)
+            raise link.timeout_error(what, seconds)
+
+    def _seconds(self, timeout: Timeout) -> float | None:
+        return self.timeout if isinstance(timeout, _Default) else timeout
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} for {self.scope.get('path') or self.scope.get('type')!r}>"

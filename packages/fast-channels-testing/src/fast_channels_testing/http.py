@@ -9,13 +9,17 @@ from fast_channels_testing._http_rules import HttpRules
 from fast_channels_testing._response import HttpResponse, HttpResponseStart
 from fast_channels_testing._rules import ServerRules, body_bytes, header_list
 from fast_channels_testing._scope import HeadersInput, QueryInput, connection_scope
-from fast_channels_testing.application import Application, ApplicationCommunicator
+from fast_channels_testing.application import (
+    DEFAULT_TIMEOUT,
+    Application,
+    ApplicationCommunicator,
+    Timeout,
+)
 from fast_channels_testing.exceptions import UnexpectedFrame
 
 __all__ = ["HttpCommunicator", "HttpResponse", "HttpResponseStart", "ServerSentEvent"]
 
 _WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS", "DELETE")
-_START_TIMEOUT: Final = 1.0
 
 
 class HttpCommunicator(ApplicationCommunicator):
@@ -26,7 +30,7 @@ class HttpCommunicator(ApplicationCommunicator):
     ``get_response`` is enough.
 
     ``async with`` sends the request: the block begins when the application has begun to answer or
-    has ended, or when a second is over. At its end the client leaves. Without ``async with`` the
+    has ended, or when ``timeout`` is over. At its end the client leaves. Without ``async with`` the
     first call that waits for the response sends it. ``body`` is the whole body; a request that
     could have one and was given none, a POST for example, is left to ``send_request`` until then.
 
@@ -45,6 +49,7 @@ class HttpCommunicator(ApplicationCommunicator):
         cookies: Mapping[str, str] | None = None,
         query: QueryInput | None = None,
         raise_app_exceptions: bool = True,
+        timeout: float | None = 1,
     ) -> None:
         method = method.upper()
         self._rules = HttpRules(method)
@@ -58,7 +63,9 @@ class HttpCommunicator(ApplicationCommunicator):
         scope["asgi"]["spec_version"] = "2.3"
         scope["scheme"] = "http"
         scope["method"] = method
-        super().__init__(application, scope, raise_app_exceptions=raise_app_exceptions)
+        super().__init__(
+            application, scope, raise_app_exceptions=raise_app_exceptions, timeout=timeout
+        )
 
     def _server_rules(self) -> ServerRules:
         return self._rules
@@ -71,7 +78,7 @@ class HttpCommunicator(ApplicationCommunicator):
         self._requested = True
         self._request_complete = not more_body
 
-    async def get_response(self, timeout: float | None = 1) -> HttpResponse:
+    async def get_response(self, timeout: Timeout = DEFAULT_TIMEOUT) -> HttpResponse:
         """Return the whole response, or what is left of it, after the application has ended.
 
         A real client has the response earlier than that where the application goes on working
@@ -85,7 +92,7 @@ class HttpCommunicator(ApplicationCommunicator):
         body = b"".join([chunk async for chunk in self.iter_body()])
         return HttpResponse(status=start["status"], headers=start["headers"], body=body)
 
-    async def get_response_start(self, timeout: float | None = 1) -> HttpResponseStart:
+    async def get_response_start(self, timeout: Timeout = DEFAULT_TIMEOUT) -> HttpResponseStart:
         """Return status and headers as soon as the application has sent them.
 
         With ``raise_app_exceptions=False`` an application that ends before is a 500, which is
@@ -104,7 +111,7 @@ class HttpCommunicator(ApplicationCommunicator):
                 self._response_start = HttpResponseStart(status=500, headers=[])
         return self._response_start
 
-    async def receive_body_chunk(self, timeout: float | None = 1) -> bytes:
+    async def receive_body_chunk(self, timeout: Timeout = DEFAULT_TIMEOUT) -> bytes:
         """Return the next piece of the response's body; ``b""`` at its end.
 
         Raises `ApplicationEnded` where the application ended before the body did: its client
@@ -125,12 +132,12 @@ class HttpCommunicator(ApplicationCommunicator):
         self._require_complete()
         return b""
 
-    async def iter_body(self, timeout: float | None = 1) -> AsyncIterator[bytes]:
+    async def iter_body(self, timeout: Timeout = DEFAULT_TIMEOUT) -> AsyncIterator[bytes]:
         """Yield the pieces of the response's body; ``timeout`` is for each of them."""
         while chunk := await self.receive_body_chunk(timeout):
             yield chunk
 
-    async def receive_event(self, timeout: float | None = 1) -> ServerSentEvent:
+    async def receive_event(self, timeout: Timeout = DEFAULT_TIMEOUT) -> ServerSentEvent:
         """Return the next server-sent event of the response, as an ``EventSource`` reads it.
 
         `UnexpectedFrame` if the response is no event stream, `ApplicationEnded` if the stream is
@@ -141,7 +148,9 @@ class HttpCommunicator(ApplicationCommunicator):
             raise self._link.ended_error("a server-sent event")
         return event
 
-    async def iter_events(self, timeout: float | None = 1) -> AsyncIterator[ServerSentEvent]:
+    async def iter_events(
+        self, timeout: Timeout = DEFAULT_TIMEOUT
+    ) -> AsyncIterator[ServerSentEvent]:
         """Yield the server-sent events to the stream's end; ``timeout`` is for each of them."""
         while (event := await self._next_event(timeout)) is not None:
             yield event
@@ -152,7 +161,7 @@ class HttpCommunicator(ApplicationCommunicator):
         client to connect again; None if it told nothing."""
         return self._stream.reconnection_time
 
-    async def _next_event(self, timeout: float | None) -> ServerSentEvent | None:
+    async def _next_event(self, timeout: Timeout) -> ServerSentEvent | None:
         _require_event_stream(await self.get_response_start(timeout))
         link, rules, stream = self._link, self._rules, self._stream
 
@@ -167,7 +176,7 @@ class HttpCommunicator(ApplicationCommunicator):
         self._require_complete()
         return None
 
-    async def settle(self, timeout: float | None = 1, *, alone: bool = False) -> None:
+    async def settle(self, timeout: Timeout = DEFAULT_TIMEOUT, *, alone: bool = False) -> None:
         """Send the request, if it was not, and wait until nothing is in flight.
 
         See `ApplicationCommunicator.settle`.
@@ -175,7 +184,7 @@ class HttpCommunicator(ApplicationCommunicator):
         await self._request()
         await super().settle(timeout, alone=alone)
 
-    async def disconnect(self, timeout: float | None = 1) -> None:
+    async def disconnect(self, timeout: Timeout = DEFAULT_TIMEOUT) -> None:
         """Leave, as a client that closes its connection, and wait for the application to end.
 
         An application that reads gets ``http.disconnect``; one that sends is not told.
@@ -194,7 +203,7 @@ class HttpCommunicator(ApplicationCommunicator):
                 await self._request()
                 # What it comes to is for the first call in the block to tell.
                 await link.until(
-                    lambda: bool(link.errors or link.output) or link.ended, _START_TIMEOUT
+                    lambda: bool(link.errors or link.output) or link.ended, self.timeout
                 )
         except BaseException as error:
             await self._stop_behind(error)

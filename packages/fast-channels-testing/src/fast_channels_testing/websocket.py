@@ -10,7 +10,12 @@ from fast_channels_testing._response import HttpResponse
 from fast_channels_testing._rules import ServerRules
 from fast_channels_testing._scope import HeadersInput, QueryInput, connection_scope
 from fast_channels_testing._websocket_rules import WebsocketRules
-from fast_channels_testing.application import Application, ApplicationCommunicator
+from fast_channels_testing.application import (
+    DEFAULT_TIMEOUT,
+    Application,
+    ApplicationCommunicator,
+    Timeout,
+)
 from fast_channels_testing.exceptions import UnexpectedFrame, WebsocketClosed
 
 __all__ = ["WebsocketCommunicator"]
@@ -24,7 +29,6 @@ _UPGRADE_HEADERS = (
 )
 _SUBPROTOCOL_HEADER = b"sec-websocket-protocol"
 
-_OPEN_TIMEOUT = 1.0
 _ANSWER = "the answer to the handshake"
 
 
@@ -39,10 +43,10 @@ class WebsocketCommunicator(ApplicationCommunicator):
     RuntimeError in the application, and sending to a client that is gone raises OSError there.
 
     ``async with`` opens the connection: the block begins when the application has answered the
-    handshake, or when a second is over. It begins also if that went wrong, so that a test can look
-    at a refusal: ``connect`` returns the answer, and the other calls raise. If nothing was called,
-    the end of the block raises. There the client disconnects, and the application must end within a
-    second.
+    handshake, or when ``timeout`` is over. It begins also if that went wrong, so that a test can
+    look at a refusal: ``connect`` returns the answer, and the other calls raise. If nothing was
+    called, the end of the block raises. There the client disconnects, and the application must end
+    within ``timeout``.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
         cookies: Mapping[str, str] | None = None,
         query: QueryInput | None = None,
         raise_app_exceptions: bool = True,
+        timeout: float | None = 1,
     ) -> None:
         self._was_looked_at = False
         upgrade = list(_UPGRADE_HEADERS)
@@ -68,7 +73,9 @@ class WebsocketCommunicator(ApplicationCommunicator):
         scope["subprotocols"] = offered
         self._rules = WebsocketRules(offered)
         scope["extensions"]["websocket.http.response"] = {}
-        super().__init__(application, scope, raise_app_exceptions=raise_app_exceptions)
+        super().__init__(
+            application, scope, raise_app_exceptions=raise_app_exceptions, timeout=timeout
+        )
 
     def _server_rules(self) -> ServerRules:
         return self._rules
@@ -83,7 +90,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
         self._was_looked_at |= self._rules.handshake is not None
         return self._rules.handshake
 
-    async def connect(self, timeout: float | None = 1) -> tuple[bool, str | int | None]:
+    async def connect(self, timeout: Timeout = DEFAULT_TIMEOUT) -> tuple[bool, str | int | None]:
         """Open the connection; return ``(True, subprotocol)`` or ``(False, close code)``.
 
         The code of a refused handshake is 1006, whatever code the application closed with: no
@@ -121,21 +128,21 @@ class WebsocketCommunicator(ApplicationCommunicator):
         """Send ``data`` as JSON in a text frame; `WebsocketClosed` once it is closed."""
         await self.send_to(text_data=json.dumps(data))
 
-    async def receive_text(self, timeout: float | None = 1) -> str:
+    async def receive_text(self, timeout: Timeout = DEFAULT_TIMEOUT) -> str:
         """Return the text of the next frame; `UnexpectedFrame` if that is a binary frame."""
         frame = await self.receive_from(timeout)
         if isinstance(frame, bytes):
             raise UnexpectedFrame(f"expected a text frame, got the bytes {frame!r}")
         return frame
 
-    async def receive_bytes(self, timeout: float | None = 1) -> bytes:
+    async def receive_bytes(self, timeout: Timeout = DEFAULT_TIMEOUT) -> bytes:
         """Return the data of the next frame; `UnexpectedFrame` if that is a text frame."""
         frame = await self.receive_from(timeout)
         if isinstance(frame, str):
             raise UnexpectedFrame(f"expected a binary frame, got the text {frame!r}")
         return frame
 
-    async def receive_json(self, timeout: float | None = 1) -> Any:
+    async def receive_json(self, timeout: Timeout = DEFAULT_TIMEOUT) -> Any:
         """Return what the next frame, a text frame with JSON in it, stands for."""
         frame = await self.receive_from(timeout)
         if isinstance(frame, bytes):
@@ -145,7 +152,9 @@ class WebsocketCommunicator(ApplicationCommunicator):
         except json.JSONDecodeError as error:
             raise UnexpectedFrame(f"expected JSON, got the text {frame!r}: {error}") from error
 
-    async def close(self, code: int = 1000, reason: str = "", *, timeout: float | None = 1) -> None:
+    async def close(
+        self, code: int = 1000, reason: str = "", *, timeout: Timeout = DEFAULT_TIMEOUT
+    ) -> None:
         """Close the connection as the client, and wait until the application has ended.
 
         See `disconnect`, which is the same.
@@ -170,7 +179,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
             raise self._closed_error()
         await self.send_input(event)
 
-    async def receive_from(self, timeout: float | None = 1) -> str | bytes:
+    async def receive_from(self, timeout: Timeout = DEFAULT_TIMEOUT) -> str | bytes:
         """Return the next frame's text or bytes; `WebsocketClosed` if there are no more.
 
         A close frame of the application is one that ``receive_output`` returns as an event.
@@ -187,7 +196,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
     receive_json_from = receive_json
 
     async def disconnect(
-        self, code: int = 1000, timeout: float | None = 1, *, reason: str = ""
+        self, code: int = 1000, timeout: Timeout = DEFAULT_TIMEOUT, *, reason: str = ""
     ) -> None:
         """Close the connection as the client and wait until the application has ended.
 
@@ -211,7 +220,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
             if not self._rules.requested:
                 await self.send_input({"type": "websocket.connect"})
             # What it comes to is for the first call in the block to tell.
-            await link.until(self._has_answer, _OPEN_TIMEOUT)
+            await link.until(self._has_answer, self.timeout)
         except BaseException as error:
             await self._stop_behind(error)
             raise
@@ -224,7 +233,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
             failure = (
                 self._closed_error()
                 if self._has_answer()
-                else self._link.timeout_error(_ANSWER, _OPEN_TIMEOUT)
+                else self._link.timeout_error(_ANSWER, self.timeout)
             )
         await self.disconnect()
         if failure is not None:
@@ -233,7 +242,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
     def _has_answer(self) -> bool:
         return self._rules.handshake is not None or self._rules.closed is not None
 
-    async def _answered(self, timeout: float | None = 1) -> None:
+    async def _answered(self, timeout: Timeout = DEFAULT_TIMEOUT) -> None:
         """Wait for the answer to the handshake, and for nothing if it is there."""
         self._was_looked_at = True
         if not self._rules.requested and not self._has_answer():
