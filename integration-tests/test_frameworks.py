@@ -38,7 +38,7 @@ APPS = {
 }
 WITH_ROUTES = ("fastapi", "litestar", "starlette")
 WITH_VIEWS = ("fastapi", "litestar")
-"""Whose views may ask for dependencies, and then hand their socket to a consumer."""
+"""Whose views may have dependencies or guards, and then hand their socket to a consumer."""
 WITH_MIDDLEWARES = ("fastapi", "starlette")
 
 
@@ -89,7 +89,7 @@ def test_chat_below_a_mounted_path(server: Server) -> None:
 
 
 @pytest.mark.parametrize("framework", WITH_VIEWS, indirect=True)
-def test_chat_by_a_view_with_dependencies(server: Server) -> None:
+def test_chat_by_a_view_that_refuses_others(server: Server) -> None:
     chat(server, "/view/cellar")
     assert refusal(server, "/view/cellar?name=Eve").status_code == 403
 

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from consumers import Chat, Control, Described, Ending, Faulty, Mirror, Stream
-from litestar import Litestar, WebSocket, asgi, post, websocket
-from litestar.di import Provide
+from litestar import Litestar, Request, WebSocket, asgi, post, websocket
+from litestar.connection import ASGIConnection
 from litestar.exceptions import NotAuthorizedException
-from litestar.handlers import ASGIRouteHandler
+from litestar.handlers import ASGIRouteHandler, BaseRouteHandler
 from reporting import report_log
 
 from fast_channels.consumer import AsyncConsumer
@@ -19,7 +19,8 @@ from fast_channels.layers import (
     group_name,
     register_channel_layer,
 )
-from fast_channels.types import ASGIConnection, Receive, Scope, Send
+from fast_channels.types import ASGIConnection as AnyConnection
+from fast_channels.types import Receive, Scope, Send
 
 report_log()
 
@@ -31,14 +32,14 @@ async def lifespan(app: Litestar) -> AsyncGenerator[None]:
         yield
 
 
-async def allowed(token: str = "") -> str:
-    if token != "secret":
+def allowed(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    if connection.query_params.get("token") != "secret":
         raise NotAuthorizedException
-    return token
 
 
 @post("/announce/{room:str}", status_code=200)
-async def announce(room: str, text: str) -> dict[str, str]:
+async def announce(request: Request[Any, Any, Any]) -> dict[str, str]:
+    room, text = request.path_params["room"], request.query_params["text"]
     event = {"type": "chat.message", "name": "announcer", "text": text}
     await get_channel_layer().group_send(group_name("room", room), event)
     return {"announced": text}
@@ -46,22 +47,22 @@ async def announce(room: str, text: str) -> dict[str, str]:
 
 @websocket("/chat/{room:str}")
 async def chat(socket: WebSocket[Any, Any, Any]) -> None:
-    await Chat.as_asgi()(cast("ASGIConnection", socket))
+    await Chat.as_asgi()(cast("AnyConnection", socket))
 
 
-@websocket("/view/{room:str}", dependencies={"checked": Provide(allowed)})
-async def view(socket: WebSocket[Any, Any, Any], checked: str) -> None:
-    await Chat.as_asgi()(cast("ASGIConnection", socket))
+@websocket("/view/{room:str}", guards=[allowed])
+async def view(socket: WebSocket[Any, Any, Any]) -> None:
+    await Chat.as_asgi()(cast("AnyConnection", socket))
 
 
 @websocket("/described/{number:int}")
 async def described(socket: WebSocket[Any, Any, Any]) -> None:
-    await Described.as_asgi()(cast("ASGIConnection", socket))
+    await Described.as_asgi()(cast("AnyConnection", socket))
 
 
 @websocket("/ending-of-a-view")
 async def ending_of_a_view(socket: WebSocket[Any, Any, Any]) -> None:
-    await Ending.as_asgi()(cast("ASGIConnection", socket))
+    await Ending.as_asgi()(cast("AnyConnection", socket))
 
 
 def mounted(
