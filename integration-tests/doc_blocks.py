@@ -13,6 +13,7 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
@@ -59,18 +60,22 @@ class Runner:
         with self._process:
             self._process.communicate()
 
-    def run(self, folder: Path, name: str) -> tuple[int, str]:
-        """The exit status, and all that was printed."""
+    def run(
+        self, folder: Path, name: str, environment: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """The exit status, and all that was printed; ``environment`` is added to ours."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps([str(folder), name]), file=self._process.stdin, flush=True)
+        request = json.dumps([str(folder), name, dict(environment or {})])
+        print(request, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         assert answer, f"the runner ended: {self._process.wait()}"
         status: int = json.loads(answer)
         return status, (folder / "output.txt").read_text(encoding="utf-8")
 
 
-def run_here(folder: str, name: str) -> NoReturn:
+def run_here(folder: str, name: str, environment: Mapping[str, str]) -> NoReturn:
+    os.environ.update(environment)
     output = os.open(Path(folder) / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, nothing), (1, output), (2, output)):
@@ -96,10 +101,10 @@ def serve() -> None:
     gc.freeze()
     requests: Any = sys.stdin
     for line in iter(requests.readline, ""):
-        folder, name = json.loads(line)
+        request = json.loads(line)
         child = os.fork()
         if not child:
-            run_here(folder, name)
+            run_here(*request)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

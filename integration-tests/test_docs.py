@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from doc_blocks import PROGRAM, TESTS, Runner
+from redis_servers import RedisServer
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -50,14 +51,20 @@ def runner() -> Iterator[Runner]:
 
 
 @pytest.mark.parametrize(("page", "block"), EXAMPLES)
-def test_example_runs(page: Path, block: str, tmp_path: Path, runner: Runner) -> None:
+def test_example_runs(
+    page: Path, block: str, tmp_path: Path, runner: Runner, request: pytest.FixtureRequest
+) -> None:
     # Blocks that say their file in the first line are what the others of the page import.
     for other in python_blocks(page):
         if named := re.match(r"# (\w+\.py)\n", other):
             (tmp_path / named[1]).write_text(other)
     name = TESTS if re.search(r"^(async )?def test_", block, re.MULTILINE) else PROGRAM
     (tmp_path / name).write_text(block)
-    status, output = runner.run(tmp_path, name)
+    environment: dict[str, str] = {}
+    if 'os.environ["REDIS_URL"]' in block:  # who would not run without one
+        server: RedisServer = request.getfixturevalue("one_redis_server")
+        environment["REDIS_URL"] = server.url
+    status, output = runner.run(tmp_path, name, environment)
     # What cannot be raised any more, such as a ResourceWarning, is only printed.
     assert (status, "Exception ignored" in output) == (0, False), output
 
