@@ -4,6 +4,7 @@ Our own distributions always come from this tree or from `dist/`. The package in
 single-package line under one of these names, and a check against that would prove nothing.
 """
 
+import os
 import shutil
 import sys
 import tempfile
@@ -51,6 +52,7 @@ WITHOUT_MANNERS = tuple(
     f"--ignore={INTEGRATION}/test_{name}.py"
     for name in (
         "demo_browser",
+        "demo_redis",
         "endings",
         "heartbeat",
         "limits",
@@ -95,11 +97,19 @@ def check_origin(session: nox.Session, python: str = "python") -> None:
 
 @nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
-    """Serve the tutorial's application at http://127.0.0.1:8080; its options go after `--`."""
-    session.install(*editable([CORE], extras=False), "-r", f"{EXAMPLES}/tutorial/requirements.txt")
+    """Serve the tutorial's application at http://127.0.0.1:8080.
+
+    Its options go after `--`: `-- --redis --workers 2` for Redis and two processes.
+    """
+    folder = f"{EXAMPLES}/tutorial"
+    packages, requirements = [CORE], ["-r", f"{folder}/requirements.txt"]
+    if "--redis" in session.posargs or os.environ.get("REDIS_URL"):
+        packages.append(REDIS)
+        requirements += ["-r", f"{folder}/requirements-redis.txt"]
+    session.install(*editable(packages, extras=False), *requirements)
     check_origin(session)
     # nox's own patience after Ctrl+C is 0.3 s; saying goodbye to open tabs may take longer.
-    session.run("python", f"{EXAMPLES}/tutorial/serve.py", *session.posargs, interrupt_timeout=8)
+    session.run("python", f"{folder}/serve.py", *session.posargs, interrupt_timeout=20)
 
 
 @nox.session

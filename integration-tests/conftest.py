@@ -2,12 +2,10 @@
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import pytest_asyncio
@@ -21,6 +19,8 @@ sys.path.append(str(Path(__file__).parents[1] / "packages" / "fast-channels-redi
 sys.path.append(str(Path(__file__).parents[1] / "packages" / "fast-channels-core" / "tests"))
 
 from clean_install import build_wheels  # they can be found now
+from demo_program import Demo as Demo
+from demo_program import StartDemo as StartDemo
 from layer_faults import layers_of_a_test
 from redis_servers import RedisServer
 from redis_servers.fixtures import binary_or_skip
@@ -37,8 +37,6 @@ from redis_servers.fixtures import shared_redis_server as shared_redis_server
 from redis_servers.fixtures import tls_server as tls_server
 
 make_layer = pytest_asyncio.fixture(layers_of_a_test)
-
-TUTORIAL = Path(__file__).parent.parent / "examples" / "tutorial"
 
 CHROMIUM_COMMANDS = (
     "chromium",
@@ -62,81 +60,6 @@ CHROMIUM_OPTIONS = [
 ]
 
 
-WITH_HEARTBEAT = """
-import sys
-
-import page
-
-page.PageConsumer.heartbeat_interval = float(sys.argv.pop(1))
-import serve
-
-sys.exit(serve.main())
-"""
-
-
-class Demo:
-    """The tutorial's application as a program of its own, reachable once it is constructed."""
-
-    folder = TUTORIAL
-
-    def __init__(
-        self,
-        port: int = 0,
-        *options: str,
-        redis_url: str | None = None,
-        heartbeat_interval: float | None = None,
-    ) -> None:
-        """``options``: more of the command line, such as ``"--redis"``."""
-        program = ["serve.py"]
-        if heartbeat_interval is not None:
-            program = ["-c", WITH_HEARTBEAT, str(heartbeat_interval)]
-        self.command = [sys.executable, *program]
-        self.environment = {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
-        if redis_url is not None:
-            self.environment["REDIS_URL"] = redis_url
-        self.process = subprocess.Popen(
-            [*self.command, *options, "--port", str(port)],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        # Nothing but the end of the process can keep this line from coming.
-        self.greeting = self.process.stdout.readline()
-        if " http://" not in self.greeting:
-            self.process.kill()
-            rest = self.process.communicate()[0]
-            raise RuntimeError(f"the demo printed no address, but: {self.greeting}{rest}")
-        self.url = next(word for word in self.greeting.split() if word.startswith("http://"))
-        self.port = int(self.url.rpartition(":")[2])
-
-    def stop(self, signal_number: int = signal.SIGINT) -> tuple[int, str]:
-        """Send a signal, wait for the end, and return the exit code and the rest of the output."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal_number)
-        try:
-            output = self.process.communicate(timeout=30)[0]
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-            raise
-        return self.process.returncode, output
-
-
-class StartDemo(Protocol):
-    """Starts the demo, as often as it is called; takes what ``Demo`` takes."""
-
-    def __call__(
-        self,
-        port: int = 0,
-        *options: str,
-        redis_url: str | None = None,
-        heartbeat_interval: float | None = None,
-    ) -> Demo: ...
-
-
 @pytest.fixture
 def start_demo() -> Iterator[StartDemo]:
     started: list[Demo] = []
@@ -153,8 +76,7 @@ def start_demo() -> Iterator[StartDemo]:
 
     yield start
     for demo in started:
-        if demo.process.returncode is None:
-            demo.stop(signal.SIGKILL)
+        demo.kill()
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,12 @@
 
 import json
 import signal
-import socket
 import subprocess
-from contextlib import ExitStack, closing
-from http.client import HTTPConnection, HTTPResponse
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Origin
-
-if TYPE_CHECKING:
-    from conftest import Demo, StartDemo
+from demo_program import Demo, StartDemo, close_frame, heard, open_socket, request
+from websockets.exceptions import InvalidStatus
 
 ENDPOINTS = (
     "/ws/system",
@@ -25,47 +18,8 @@ ENDPOINTS = (
     "/ws/analytics",
 )
 
-Frame = dict[str, Any]
 
-
-def open_socket(demo: "Demo", path: str, origin: str | None = None) -> ClientConnection:
-    # With a socket of our own no proxy of the environment gets between.
-    tcp = socket.create_connection(("127.0.0.1", demo.port))
-    return connect(
-        f"ws://127.0.0.1:{demo.port}{path}", sock=tcp, origin=Origin(origin) if origin else None
-    )
-
-
-def heard(connection: ClientConnection, *wanted: str) -> Frame:
-    """The next frame; with ``wanted``, the next one of these types."""
-    while True:
-        frame: Frame = json.loads(connection.recv(timeout=30))
-        if not wanted or frame["type"] in wanted:
-            return frame
-
-
-def say(connection: ClientConnection, **frame: object) -> None:
-    connection.send(json.dumps(frame))
-
-
-def close_frame(connection: ClientConnection) -> tuple[int, str]:
-    with pytest.raises(ConnectionClosed) as closed:
-        while True:  # what was sent before the end comes first
-            connection.recv(timeout=30)
-    assert closed.value.rcvd is not None
-    return closed.value.rcvd.code, closed.value.rcvd.reason
-
-
-def request(demo: "Demo", method: str, path: str, body: object = None) -> HTTPResponse:
-    with closing(HTTPConnection("127.0.0.1", demo.port, timeout=30)) as http:
-        headers = {"Content-Type": "application/json"}
-        http.request(method, path, None if body is None else json.dumps(body), headers)
-        response = http.getresponse()
-        response.read()
-        return response
-
-
-def test_address_is_printed_once_it_answers(start_demo: "StartDemo") -> None:
+def test_address_is_printed_once_it_answers(start_demo: StartDemo) -> None:
     demo = start_demo()
     assert demo.greeting == f"Live at http://127.0.0.1:{demo.port} (Ctrl+C ends it)\n"
     response = request(demo, "GET", "/rooms/any%20room")
@@ -74,7 +28,7 @@ def test_address_is_printed_once_it_answers(start_demo: "StartDemo") -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_closes_open_sockets_and_ends_quietly(start_demo: "StartDemo", number: int) -> None:
+def test_signal_closes_open_sockets_and_ends_quietly(start_demo: StartDemo, number: int) -> None:
     demo = start_demo()
     assert request(demo, "GET", "/ready").status == 200
     with ExitStack() as stack:
@@ -88,7 +42,7 @@ def test_signal_closes_open_sockets_and_ends_quietly(start_demo: "StartDemo", nu
             assert 0 <= json.loads(reason)["retry_after"] <= 2
 
 
-def test_taken_port_is_explained(start_demo: "StartDemo") -> None:
+def test_taken_port_is_explained(start_demo: StartDemo) -> None:
     demo = start_demo()
     second = subprocess.run(
         [*demo.command, "--port", str(demo.port)],
@@ -106,7 +60,7 @@ def test_taken_port_is_explained(start_demo: "StartDemo") -> None:
     )
 
 
-def test_refused_member_is_told_why(shared_demo: "Demo") -> None:
+def test_refused_member_is_told_why(shared_demo: Demo) -> None:
     demo = shared_demo
     for path, reason in (
         ("/ws/rooms/%21?name=Ada", "A room name has 1 to 40 letters"),
@@ -121,7 +75,7 @@ def test_refused_member_is_told_why(shared_demo: "Demo") -> None:
             assert (code, told[: len(reason)]) == (4400, reason)
 
 
-def test_page_of_another_site_is_refused(shared_demo: "Demo") -> None:
+def test_page_of_another_site_is_refused(shared_demo: Demo) -> None:
     demo = shared_demo
     for path in ENDPOINTS:
         with open_socket(demo, path, origin=demo.url) as ours:
@@ -159,7 +113,7 @@ NOT_UNDERSTOOD: list[object] = ["hello", [], {}, {"type": []}]
 NO_FRAMES = ("", "{", "hello", b"\xff", '"\\ud800"', "[" * 20_000, " " * 20_000)
 
 
-def test_bad_frames_get_an_error_and_the_connection_goes_on(shared_demo: "Demo") -> None:
+def test_bad_frames_get_an_error_and_the_connection_goes_on(shared_demo: Demo) -> None:
     for path, frames in BAD_FRAMES.items():
         with open_socket(shared_demo, path) as connection:
             assert heard(connection)["type"] == "welcome"
@@ -177,5 +131,33 @@ def test_bad_frames_get_an_error_and_the_connection_goes_on(shared_demo: "Demo")
     "body",
     [None, "text", {}, {"text": " "}, {"text": "x" * 201}, {"text": "x", "level": "shout"}],
 )
-def test_bad_notification_is_refused(shared_demo: "Demo", body: object) -> None:
+def test_bad_notification_is_refused(shared_demo: Demo, body: object) -> None:
     assert request(shared_demo, "POST", "/notifications", body).status == 422
+
+
+def test_several_processes_need_redis(shared_demo: Demo) -> None:
+    refused = subprocess.run(
+        [*shared_demo.command, "--workers", "2"],
+        cwd=shared_demo.folder,
+        env=shared_demo.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "several workers reach each other only through Redis: add --redis" in refused.stderr
+
+
+def test_script_that_cannot_reach_anybody_says_so(shared_demo: Demo) -> None:
+    sent = subprocess.run(
+        [shared_demo.command[0], "send.py", "Hello"],
+        cwd=shared_demo.folder,
+        env=shared_demo.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (sent.returncode, sent.stdout) == (1, "")
+    assert sent.stderr.startswith("REDIS_URL is not set")
