@@ -44,6 +44,8 @@ class RepositoryLinks(SphinxTransform):
         # MyST has made the name of a page from what ends like one.
         folder = "docs" if node.get("refdomain") == "doc" else f"docs/{self._folder}"
         path = posixpath.normpath(posixpath.join(folder, target))
+        if posixpath.isabs(path):  # a file that ends like a page, and is outside of docs/
+            path = posixpath.relpath(path, ROOT.as_posix())
         if not target or path.startswith("docs/"):
             return None
         if not (ROOT / path).exists():
