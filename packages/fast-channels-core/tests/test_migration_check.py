@@ -1,0 +1,428 @@
+"""``python -m fast_channels.migration``: what it finds, and what it leaves alone."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from fast_channels.consumer import (
+    AsyncConsumer,
+    AsyncHttpConsumer,
+    AsyncJsonWebsocketConsumer,
+    AsyncWebsocketConsumer,
+)
+from fast_channels.migration._command import check, main
+from fast_channels.migration._consumers import COROUTINES, NEW, PRIVATE
+
+Check = Callable[[str], list[str]]
+
+CHANNELS_HAS = set(
+    """
+    accept as_asgi channel_layer channel_layer_alias channel_name close connect decode_json
+    disconnect dispatch encode_json groups handle http_disconnect http_request receive
+    receive_json send send_body send_headers send_json send_response websocket_connect
+    websocket_disconnect websocket_receive
+    """.split()  # noqa: SIM905  # as a list it would take a page
+)
+
+
+@pytest.fixture
+def find(tmp_path: Path) -> Check:
+    """What is found in a file, as ``line kind what``, with a star for what has to change."""
+
+    def find(source: str) -> list[str]:
+        (tmp_path / "code.py").write_text(dedent(source), encoding="utf-8")
+        report = check([tmp_path])
+        assert report.unreadable == {}
+        return [
+            f"{each.line} {each.kind} {each.what}{'*' if each.required else ''}"
+            for each in report.findings
+        ]
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        (
+            "from channels.generic.websocket import AsyncWebsocketConsumer",
+            ["1 django-channels channels.generic.websocket.AsyncWebsocketConsumer*"],
+        ),
+        (
+            "import channels.layers\nlayer = channels.layers.get_channel_layer()",
+            ["2 django-channels channels.layers.get_channel_layer*"],
+        ),
+        (
+            "from channels.generic.websocket import *",
+            ["1 django-channels channels.generic.websocket*"],
+        ),
+        (
+            "from channels_redis.core import RedisChannelLayer as Layer",
+            ["1 django-channels channels_redis.core.RedisChannelLayer*"],
+        ),
+        (
+            "from fast_channels.type_defs import ChannelScope",
+            ["1 fast-channels-1.x fast_channels.type_defs.ChannelScope*"],
+        ),
+        (
+            "from fast_channels.layers.redis.core import RedisChannelLayer",
+            ["1 fast-channels-1.x fast_channels.layers.redis.core*"],
+        ),
+        (
+            "from fast_channels.testing.websocket import WebsocketCommunicator",
+            ["1 fast-channels-1.x fast_channels.testing.websocket*"],
+        ),
+        (
+            "from fast_channels.testing import HttpCommunicator\nHttpCommunicator(app, '/path')",
+            ["2 fast-channels-1.x HttpCommunicator(application, path)*"],
+        ),
+        (
+            (
+                "from fast_channels.middleware import OriginValidator\n"
+                "OriginValidator(application=app, allowed_origins=['*'])"
+            ),
+            ["2 fast-channels-1.x OriginValidator(application=…)*"],
+        ),
+        (
+            (
+                "from broadcaster import Broadcast\n"
+                "broadcast = Broadcast('kafka://localhost')\n"
+                "async def say(): await broadcast.publish(channel='room', message='hi')"
+            ),
+            [
+                "1 broadcaster broadcaster.Broadcast*",
+                "2 broadcaster Broadcast(kafka://…)*",
+                "3 broadcaster broadcast.publish*",
+            ],
+        ),
+        (
+            (
+                "import socketio\n"
+                "sio = socketio.AsyncServer()\n"
+                "@sio.event\n"
+                "async def message(sid, data): await sio.emit('answer', data, room=sid)"
+            ),
+            [
+                "2 python-socketio socketio.AsyncServer*",
+                "3 python-socketio sio.event*",
+                "4 python-socketio sio.emit*",
+            ],
+        ),
+    ],
+    ids=range(11),
+)
+def test_names_of_others_are_found(find: Check, source: str, found: list[str]) -> None:
+    assert find(source) == found
+
+
+def test_what_only_looks_like_them_is_not(find: Check) -> None:
+    source = """
+        from channels.models import Channel  # somebody's own application
+        from channels.utils import slug
+        from .channels.layers import get_channel_layer
+        from . import socketio
+        import channels
+        from fast_channels.consumer import AsyncJsonWebsocketConsumer
+        from fast_channels.layers import InMemoryChannelLayer, get_channel_layer
+        from fast_channels.layers.redis import RedisChannelLayer
+        from fast_channels.testing import HttpCommunicator
+
+        socketio.AsyncServer()
+        RedisChannelLayer(["redis://localhost"], lease=5, prefix="chat")
+        HttpCommunicator(app, "GET", "/path")
+        BACKEND = {"BACKEND": "channels_redis.core.RedisChannelLayer"}
+
+
+        class Room(AsyncJsonWebsocketConsumer):
+            channel_layer_alias = "default"
+            limits = None
+
+            async def connect(self):
+                await self.accept()
+                await self.broadcast("room", json={"type": "close"})
+                await self.send_json({"type": "send"})
+                await self.channel_layer.group_send("room", {"type": "room.closed"})
+
+            async def room_closed(self, event):
+                if self.scope is None or not event:
+                    await self.close()
+
+            async def on_error(self, exc, event):
+                mailer.send("owner", {"type": "close"})
+
+            async def layer_gap(self, event):
+                self._body = ""
+    """
+    assert find(source) == []
+
+
+def test_consumers_of_django_channels(find: Check) -> None:
+    source = """
+        from channels.generic.websocket import AsyncJsonWebsocketConsumer
+
+        class Room(AsyncJsonWebsocketConsumer):
+            limits = 5
+
+            async def connect(self):
+                self._socket = None
+                await self.channel_layer.group_add("room", self.channel_name)
+
+            async def broadcast(self, event):
+                await self.send_json(event)
+
+        class Corner(Room):
+            channel_layer_alias = "other"
+            async def connect(self):
+                self.channel_layer = None
+    """
+    assert find(source)[1:] == [
+        "4 no-alias Room*",
+        "5 taken-name Room.limits*",
+        "8 taken-name self._socket = …*",
+        "11 taken-name Room.broadcast*",
+        "17 read-only self.channel_layer = …*",
+    ]
+
+
+def test_consumers_without_async(find: Check) -> None:
+    source = """
+        from asgiref.sync import async_to_sync
+        from channels.generic.websocket import JsonWebsocketConsumer
+
+        class Room(JsonWebsocketConsumer):
+            channel_layer_alias = "default"
+
+            def connect(self):
+                async_to_sync(self.channel_layer.group_add)("room", self.channel_name)
+                return self.accept()
+
+            def receive_json(self, content):
+                self.send_json({"type": "said.aloud", "text": content})
+                self.said({"text": content})
+                self.note(content)
+                async_to_sync(self.send_json)(content)
+
+            def said(self, event):
+                pass
+
+            def said_aloud(self, what):
+                super().disconnect(1000)
+
+            def note(self, what):
+                pass
+    """
+    assert find(source)[1:] == [
+        "9 async-to-sync async_to_sync(self.channel_layer.group_add)",
+        "13 not-awaited self.send_json(…)*",
+        "14 not-awaited self.said(…)*",
+        "21 unreachable Room.said_aloud*",
+        "22 not-awaited super().disconnect(…)*",
+    ]
+
+
+def test_types_that_reach_no_handler(find: Check) -> None:
+    source = """
+        from asgiref.sync import async_to_sync
+        from channels.layers import get_channel_layer
+
+        async def say(layer, text):
+            await layer.group_send("room", {"type": "close"})
+            await layer.send("channel", {"type": "_hidden"})
+            await layer.group_send("room", message={"type": "websocket.receive", "text": text})
+            await layer.group_send("room", {"type": "websocket.close"})
+            await mail.send("somebody", {"type": "close"})
+
+        async_to_sync(get_channel_layer().group_send)("room", {"type": "send.json"})
+    """
+    assert find(source)[1:] == [
+        '6 unreachable {"type": "close"}*',
+        '7 unreachable {"type": "_hidden"}*',
+        '8 unreachable {"type": "websocket.receive"}*',
+        "12 async-to-sync async_to_sync(get_channel_layer().group_send)",
+        '12 unreachable {"type": "send.json"}*',
+    ]
+
+
+def test_settings(find: Check) -> None:
+    source = """
+        CHANNEL_LAYERS = {
+            "default": {
+                "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+                "CONFIG": {"hosts": ["redis://localhost"], "retry_on_timeout": True},
+            },
+            "ours": {
+                "BACKEND": "fast_channels.layers.redis.RedisChannelLayer",
+                "CONFIG": {"hosts": ["redis://localhost"], "lease": 5},
+            },
+        }
+        CHANNEL_LAYERS["rabbit"] = {"BACKEND": "channels_rabbitmq.core.RabbitmqChannelLayer"}
+    """
+    assert find(source) == [
+        "4 layer-settings channels_redis.pubsub.RedisPubSubChannelLayer*",
+        "5 layer-options retry_on_timeout*",
+        "12 layer-settings channels_rabbitmq.core.RabbitmqChannelLayer*",
+    ]
+
+
+def test_options_of_layers(find: Check) -> None:
+    source = """
+        from fast_channels.layers import InMemoryChannelLayer, RedisPubSubChannelLayer
+        from fast_channels.layers.redis import RedisChannelLayer
+
+        InMemoryChannelLayer(60)
+        RedisChannelLayer(["redis://localhost"], "prefix")
+        RedisPubSubChannelLayer(hosts=["redis://localhost"], lease=5, **more)
+    """
+    assert find(source) == [
+        "5 layer-options InMemoryChannelLayer(…) with positional options*",
+        "6 layer-options RedisChannelLayer(…) with positional options*",
+        "7 layer-options lease=*",
+    ]
+
+
+def test_a_layer_that_is_never_none(find: Check) -> None:
+    source = """
+        from fast_channels.layers import get_channel_layer
+
+        layer = get_channel_layer("default")
+        if layer is not None and other is None:
+            print(layer if layer else None)
+    """
+    assert find(source) == [
+        "5 never-none get_channel_layer() is None",
+        "6 never-none get_channel_layer() is None",
+    ]
+
+
+def test_classes_of_other_files(tmp_path: Path) -> None:
+    package = tmp_path / "site" / "chat"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "from channels.generic.websocket import WebsocketConsumer\n"
+        "class Base(WebsocketConsumer):\n    channel_layer_alias = 'default'\n"
+    )
+    (package / "rooms.py").write_text(
+        "from chat import Base\nclass Room(Base):\n"
+        "    def connect(self):\n        self.channel_layer\n        self.accept()\n"
+    )
+    (package / "corners.py").write_text(
+        "from .rooms import Room\nclass Corner(Room, Corner):\n    limits = 1\n"
+    )
+    found = {(Path(each.path).name, each.kind) for each in check([tmp_path]).findings}
+    assert found == {
+        ("__init__.py", "django-channels"),
+        ("rooms.py", "not-awaited"),
+        ("corners.py", "taken-name"),
+    }
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"print 'old'",
+        b"\xff\xfe\x00a",
+        b"# coding: no-such-codec\n",
+        b"a = '\x00'",
+        b"\x80abc",
+        b"(" * 5_000,
+        b"a" + b".b" * 50_000,
+        b"-" * 100_000 + b"1",
+    ],
+    ids=range(8),
+)
+def test_files_that_are_no_python_are_named(tmp_path: Path, source: bytes) -> None:
+    (tmp_path / "a.py").write_bytes(source)
+    (tmp_path / "b.py").write_text("import channels_redis")
+    report = check([tmp_path])
+    assert list(report.unreadable) == [str(tmp_path / "a.py")]
+    assert [each.what for each in report.findings] == ["channels_redis"]
+
+
+def test_any_encoding_is_read_and_nothing_is_run(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_bytes(b"\xef\xbb\xbfimport channels_redis\nraise SystemExit\n")
+    (tmp_path / "b.py").write_bytes(
+        b"# coding: latin-1\nimport channels_redis\ngr\xfc\xdfe = '\\d'\n"
+    )
+    report = check([tmp_path])
+    assert [each.line for each in report.findings] == [1, 2]
+    assert report.unreadable == {}
+
+
+def test_what_is_installed_in_a_folder_is_not_looked_at(tmp_path: Path) -> None:
+    for folder in (".git", "env/lib", "node_modules", "__pycache__"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.py").write_text("import channels_redis")
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+    assert check([tmp_path]).files == 0
+    # But what is named is.
+    assert check([tmp_path / "env" / "lib", tmp_path / "env" / "lib" / "a.py"]).files == 1
+
+
+def run(*arguments: str | Path, encoding: str = "utf-8") -> tuple[int, str]:
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "fast_channels.migration", *map(str, arguments)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=False,
+        timeout=60,
+    )
+    assert b"Traceback" not in process.stderr
+    return process.returncode, process.stdout.decode(encoding)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import channels_redis")
+    (tmp_path / "b.py").write_text("import os")
+    code, output = run(tmp_path, encoding="ascii")
+    assert code == 1
+    assert output.splitlines()[0] == f"{tmp_path / 'a.py'}:1:1: channels_redis"
+    assert output.splitlines()[-1] == "2 files: 1 to change, 0 that may stay, 0 not looked at"
+    assert run(tmp_path / "b.py")[0] == 0
+    assert run(tmp_path / "c.py")[0] == 2
+    code, output = run(tmp_path, "--format", "json")
+    assert code == 1
+    report = json.loads(output)
+    assert (report["format"], report["files"], report["unreadable"]) == (1, 2, {})
+    assert report["findings"] == [
+        {
+            "path": str(tmp_path / "a.py"),
+            "line": 1,
+            "column": 1,
+            "kind": "django-channels",
+            "what": "channels_redis",
+            "todo": "the layers are in fast_channels.layers.redis",
+            "page": "docs/migration/django-channels.md#layers-and-settings",
+            "required": True,
+        }
+    ]
+
+
+def test_what_may_stay_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.py").write_text(
+        "from asgiref.sync import async_to_sync\nasync_to_sync(layer.group_send)('room', {})\n"
+    )
+    assert main([str(tmp_path)]) == 0
+    assert "(may stay)" in capsys.readouterr().out
+
+
+def names_of(*classes: type) -> set[str]:
+    ours = [base for each in classes for base in each.__mro__ if "fast_channels" in base.__module__]
+    return {name for base in ours for name in vars(base) if not name.startswith("__")}
+
+
+def test_the_names_are_those_of_the_classes() -> None:
+    everywhere = names_of(AsyncConsumer)
+    websocket = names_of(AsyncWebsocketConsumer, AsyncJsonWebsocketConsumer) - everywhere
+    http = names_of(AsyncHttpConsumer) - everywhere
+    for kind, names in (("", everywhere), ("websocket", websocket), ("http", http)):
+        private = {name for name in names if name.startswith("_")}
+        hidden = {"": set[str](), "websocket": {"_socket"}, "http": {"_response"}}[kind]
+        assert private | hidden == PRIVATE[kind]
+        assert names - private - CHANNELS_HAS == NEW[kind]
+    assert everywhere | websocket | http >= COROUTINES
