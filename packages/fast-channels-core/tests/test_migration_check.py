@@ -170,7 +170,7 @@ def test_consumers_of_django_channels(find: Check) -> None:
             limits = 5
 
             async def connect(self):
-                self._socket = None
+                self._socket = self.scope["url_route"]["kwargs"], self.scope["path"]
                 await self.channel_layer.group_add("room", self.channel_name)
 
             async def broadcast(self, event):
@@ -185,6 +185,7 @@ def test_consumers_of_django_channels(find: Check) -> None:
         "4 no-alias Room*",
         "5 taken-name Room.limits*",
         "8 taken-name self._socket = …*",
+        '8 scope self.scope["url_route"]*',
         "11 taken-name Room.broadcast*",
         "17 read-only self.channel_layer = …*",
     ]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fast_channels.migration._finding import CHANNELS, FROM_1X, Advice, Finding
-from fast_channels.migration._module import Module, is_self, methods
+from fast_channels.migration._module import Module, is_self, methods, text
 from fast_channels.migration._project import Consumer, Project
 
 # A test compares these names with the classes themselves.
@@ -90,6 +90,7 @@ _OTHERS: Final = frozenset({"broadcast", "error_frame", "on_error", "reject"})
 
 _CONSUMERS: Final = f"{CHANNELS}#consumers"
 _SYNC: Final = f"{CHANNELS}#consumers-without-async"
+_ROUTING: Final = f"{CHANNELS}#routing-and-middleware"
 _TAKEN: Final = f"{CHANNELS}#names-that-are-taken"
 
 _NO_ALIAS: Final = Advice(
@@ -109,6 +110,11 @@ _THREAD: Final = Advice(
     "other plain method is reached by an event",
     _SYNC,
 )
+_IN_SCOPE: Final = {
+    "url_route": Advice('scope["path_params"] has what the route captured', _ROUTING),
+    "user": Advice("middleware of the framework has to set it", _ROUTING, required=False),
+    "session": Advice("middleware of the framework has to set it", _ROUTING, required=False),
+}
 _RAISES: Final = Advice(
     "a missing layer raises InvalidChannelLayerError now, and is never None",
     f"{FROM_1X}#behaviour",
@@ -122,6 +128,8 @@ def find_in_consumers(module: Module, project: Project) -> Iterator[Finding]:
         if consumer is not None:
             yield from _names(module, owner, consumer)
             yield from _layer(module, owner, consumer)
+            if consumer.family != "ours":
+                yield from _scope(module, owner)
             if consumer.family == "sync":
                 yield from _plain_methods(module, owner, project)
 
@@ -178,6 +186,14 @@ def _layer(module: Module, owner: ast.ClassDef, consumer: Consumer) -> Iterator[
     for tested in _tests_for_none(owner):
         if is_self(tested, "channel_layer"):
             yield module.finding(tested, "never-none", "self.channel_layer is None", _RAISES)
+
+
+def _scope(module: Module, owner: ast.ClassDef) -> Iterator[Finding]:
+    for node in ast.walk(owner):
+        if isinstance(node, ast.Subscript) and is_self(node.value, "scope"):
+            key = text(node.slice)
+            if key in _IN_SCOPE:
+                yield module.finding(node, "scope", f'self.scope["{key}"]', _IN_SCOPE[key])
 
 
 def find_tests_for_none(module: Module) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ _SAME: Final = {
 }
 """What keeps its name, and the module that has it."""
 
-_SECTIONS: Final = {
+SECTIONS: Final = {
     "channels.generic": "consumers",
     "channels.consumer": "consumers",
     "channels.exceptions": "consumers",
@@ -123,7 +123,7 @@ _MODULES: Final = {
 
 
 def _page(name: str) -> str:
-    for start, section in _SECTIONS.items():
+    for start, section in SECTIONS.items():
         if name == start or name.startswith(f"{start}."):
             return f"{CHANNELS}#{section}"
     return f"{CHANNELS}#routing-and-middleware"
