@@ -15,14 +15,49 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).with_name("_ext")))
 
+from public_names import is_documented_elsewhere, public_classes  # noqa: E402  # found in _ext
+
 project = "Fast Channels"
 project_copyright = "Fast Channels contributors"
 html_title = "Fast Channels"
 
-extensions = ["myst_parser", "page_archive", "repository_links"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "docstrings",
+    "exception_tree",
+    "page_archive",
+    "public_names",
+    "pytest_fixtures",
+    "repository_links",
+    "signatures",
+]
 exclude_patterns = ["_ext"]
 
 myst_heading_anchors = 4
+
+# Some docstrings have single backticks around code.
+default_role = "py:obj"
+
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+autodoc_default_options = {
+    "show-inheritance": True,
+    # What a class has of a base that is documented, or of Python's, is said there.
+    "inherited-members": ",".join(
+        sorted(
+            {
+                base.__name__
+                for cls in public_classes()
+                for base in cls.__mro__
+                if is_documented_elsewhere(base)
+            }
+        )
+    ),
+}
+python_maximum_signature_line_length = 110
+toc_object_entries_show_parents = "hide"
 
 page_archive_folder = "examples/tutorial/static"
 

@@ -26,7 +26,7 @@ class RedisChannelLayer(RedisLayer):
     ``lease``: seconds after which a process that was killed is taken out of its groups.
     ``wait_replicas``: ``send`` and ``group_send`` return when so many replicas have the message,
     and raise :class:`ChannelLayerUnavailable` if they do not within half of ``send_timeout``.
-    The other options, by keyword, are those of :class:`RedisLayer`.
+    The other options, by keyword, are those of :class:`RedisPubSubChannelLayer`.
     """
 
     def __init__(

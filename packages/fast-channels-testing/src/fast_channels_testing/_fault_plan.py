@@ -28,6 +28,7 @@ class Fault:
     """
 
     kind: FaultKind
+    """What was done."""
     operation: Operation
     """The call that failed, or "delivery" for what happened on the way to one channel."""
     target: str

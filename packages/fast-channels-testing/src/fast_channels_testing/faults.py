@@ -84,6 +84,7 @@ class FaultyChannelLayer(ChannelLayerWrapper):
         if not patience > 0:
             raise ValueError(f"patience is {patience!r}, expected seconds above 0")
         self.seed: int = _seed_of_the_run() if seed is None else seed
+        """What all chances follow from."""
         self._chances: dict[FaultKind, float] = {
             "drop": drop,
             "duplicate": duplicate,

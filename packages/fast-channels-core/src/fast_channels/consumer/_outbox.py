@@ -53,6 +53,7 @@ class Outbox:
     """Bytes of their data, text as UTF-8."""
 
     overflow: OutboxOverflow = "close"
+    """What happens to a frame for which there is no room."""
 
     def __post_init__(self) -> None:
         for name in ("max_messages", "max_bytes"):

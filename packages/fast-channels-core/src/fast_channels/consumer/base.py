@@ -241,7 +241,9 @@ class ConsumerApplication:
         except TypeError as error:
             raise TypeError(f"{consumer_class.__qualname__}.as_asgi(): {error}") from None
         self.consumer_class: type[AsyncConsumer] = consumer_class
+        """The class; every connection gets an instance of its own."""
         self.consumer_initkwargs: dict[str, Any] = dict(initkwargs)
+        """The arguments that each instance is made with."""
         functools.update_wrapper(self, consumer_class, updated=())
 
     @overload

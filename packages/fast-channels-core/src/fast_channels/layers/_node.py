@@ -194,6 +194,7 @@ class Node:
         self.table.open(mailbox)
 
     def close_channel(self, channel: str) -> None:
+        """Take a channel of this node out of its groups, and forget it."""
         mailbox = self.table.channels.get(channel)
         if mailbox is not None:
             for group in self.table.close(mailbox, self.loop):
@@ -202,7 +203,8 @@ class Node:
     def attempt(
         self, operation: Callable[[], Awaitable[T]], *, for_ever: bool = False
     ) -> Coroutine[Any, Any, T]:
-        """See :meth:`Attempts.run`."""
+        """What the operation returns. It is tried again while it says that the broker is away,
+        until ``send_timeout`` has passed (:class:`ChannelLayerUnavailable`) or the node stops."""
         return self._attempts.run(operation, for_ever=for_ever)
 
     async def join(self, group: str, channel: str) -> None:
@@ -228,6 +230,7 @@ class Node:
                 del self._joining[call]
 
     def leave(self, group: str, channel: str) -> None:
+        """Remove a channel of this node from a group."""
         mailbox = self.table.channels.get(channel)
         if mailbox is not None and self.table.leave(group, mailbox):
             self._subscriptions.release(group)
@@ -266,6 +269,7 @@ class Node:
         await self.attempt(lambda: self._send_to(owner, parcel))
 
     async def send_to_channel(self, owner: str, channel: str, data: bytes) -> None:
+        """Send to a channel of another node; returns when the broker has taken it."""
         parcel = pack(Deliver(channel, data))
         try:
             if not await self.attempt(lambda: self._send_to(owner, parcel)):

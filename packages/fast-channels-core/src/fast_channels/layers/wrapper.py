@@ -101,6 +101,7 @@ class ChannelLayerWrapper(BaseChannelLayer, DeliversLocally):
             expiry=inner.expiry, capacity=inner.capacity, channel_capacity=inner.channel_capacity
         )
         self.inner: BaseChannelLayer = inner
+        """The layer that is wrapped."""
         self._mailboxes: DeliversLocally = inner
 
     @abstractmethod

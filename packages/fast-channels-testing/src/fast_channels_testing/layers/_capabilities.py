@@ -14,6 +14,7 @@ class NotSupported:
     """The layer does not have it, and why: its tests are skipped with that reason."""
 
     reason: str
+    """What stands in the way."""
 
     def __post_init__(self) -> None:
         if not self.reason.strip():

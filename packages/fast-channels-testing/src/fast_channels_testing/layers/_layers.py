@@ -59,6 +59,7 @@ class Layers:
 
     @property
     def broker(self) -> Broker:
+        """What the fixture ``broker`` gave. Raises :class:`LookupError` without one."""
         if self._broker is None:
             raise LookupError("this test disturbs the broker; give it one by a fixture `broker`")
         return self._broker
