@@ -45,17 +45,18 @@ async def count() -> None:
             case {"type": "counted", "name": str(name)} if name in NAMES:
                 totals["counts"][name] += 1
             case {"type": "totals.wanted", "answer_to": str(channel)}:
-                await layer.send(channel, totals)
+                with suppress(ChannelFull, ChannelLayerUnavailable):
+                    await layer.send(channel, totals)
             case _:
                 pass
 
     while True:
-        with suppress(ChannelFull, ChannelLayerUnavailable):
-            await take_one()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE):
-                    while True:  # a receive that is cancelled loses nothing
-                        await take_one()
+        await take_one()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE):
+                while True:  # a receive that is cancelled loses nothing
+                    await take_one()
+        with suppress(ChannelLayerUnavailable):
             await layer.group_send("totals", totals)
 
 
@@ -89,7 +90,8 @@ class CountConnections:
 async def main() -> None:
     setup_layers()
     counter = asyncio.create_task(count())
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, counter.cancel)
+    with suppress(NotImplementedError):  # Windows has none
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, counter.cancel)
     async with channel_layers_lifespan():
         with suppress(asyncio.CancelledError):
             await counter

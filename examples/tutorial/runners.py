@@ -68,7 +68,7 @@ class Threads:
 
 
 class RqWorkers:
-    """``rq worker tutorial`` in this folder starts one of them."""
+    """``rq worker tutorial --url "$REDIS_URL"`` in this folder starts one of them."""
 
     def __init__(self, url: str) -> None:
         # Here, because only with Redis they have to be installed.
