@@ -2,8 +2,8 @@
 
 import { keepAlive } from "./heartbeat.js";
 
-const FIRST_DELAY = 500;
-const LONGEST_DELAY = 15_000;
+const BACK_OFF = { first: 500, longest: 15_000 };
+const SLOW = { first: 4_000, longest: 30_000 }; // for what may not exist
 const LONGEST_HINT = 60_000;
 const SILENCE = 30_000; // heartbeat_interval and heartbeat_timeout of the server's consumers
 
@@ -25,11 +25,13 @@ function hint({ code, reason }) {
 
 // Events: "state" with detail {state, retryAt, reason}, and "json" with the decoded message.
 //
-//   connecting -> online -> waiting (until retryAt) -> connecting -> ...
+//   connecting -> live -> waiting (until retryAt) -> connecting -> ...
+//   connecting -> absent (until retryAt), as long as no attempt has been let in
 //   any of them -> refused (the server said why) or closed (we left)
 export class LiveSocket extends EventTarget {
   #url;
   #socket = null;
+  #everOpen = false;
   #failures = 0;
   #timer = 0;
 
@@ -62,10 +64,15 @@ export class LiveSocket extends EventTarget {
         if (socket === this.#socket) listener(event);
       });
 
-    listen("open", () => this.#setState("online"));
+    listen("open", () => {
+      // It exists, so from now on it is worth coming back to quickly.
+      if (!this.#everOpen) this.#failures = 0;
+      this.#everOpen = true;
+    });
     listen("message", (event) => {
-      // Only now: a server that accepts and closes at once is not to be hammered.
+      // Live only now: a server that accepts and closes at once is not to be hammered.
       this.#failures = 0;
+      if (this.state !== "live") this.#setState("live");
       this.dispatchEvent(new CustomEvent("json", { detail: JSON.parse(event.data) }));
     });
     listen("close", (event) => {
@@ -85,12 +92,12 @@ export class LiveSocket extends EventTarget {
 
   // For a button, or for the browser's word that the network is back.
   retryNow() {
-    if (this.state === "waiting") this.open();
+    if (this.state === "waiting" || this.state === "absent") this.open();
   }
 
   // Whether the message was handed over; the network may still lose it.
   send(message) {
-    if (this.state !== "online") return false;
+    if (this.state !== "live") return false;
     this.#socket.send(JSON.stringify(message));
     return true;
   }
@@ -98,11 +105,12 @@ export class LiveSocket extends EventTarget {
   #wait(atLeast = 0) {
     // Doubling keeps a struggling server from being flooded. The random half keeps all the
     // pages that it dropped at the same moment from coming back at the same moment.
-    const ceiling = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#failures);
+    const { first, longest } = this.#everOpen ? BACK_OFF : SLOW;
+    const ceiling = Math.min(longest, first * 2 ** this.#failures);
     const delay = atLeast + ceiling / 2 + (Math.random() * ceiling) / 2;
     this.#failures += 1;
     this.#timer = setTimeout(() => this.open(), delay);
-    this.#setState("waiting", { retryAt: Date.now() + delay });
+    this.#setState(this.#everOpen ? "waiting" : "absent", { retryAt: Date.now() + delay });
   }
 
   #setState(state, detail = {}) {

@@ -1,49 +1,41 @@
-// The connection to the system channel: news about rooms, and an echo.
+// System messages: an echo, and what happened to the connection.
 
-import { byId, fromTemplate, paintTime } from "./dom.js";
-import { LiveSocket } from "./socket.js";
+import { Card } from "./card.js";
+import { addNotice, byId } from "./dom.js";
 
-const KEPT = 50;
 const LOST = "Connection lost";
 
-let lastLine = "";
+export function systemCard() {
+  const list = byId("system-lines");
+  let last = "";
 
-function addLine(text, at = new Date().toISOString()) {
-  const line = fromTemplate("notice-template");
-  line.querySelector("span").textContent = lastLine = text;
-  paintTime(line.querySelector("time"), at);
-  const list = byId("system");
-  list.append(line);
-  while (list.children.length > KEPT) list.firstElementChild.remove();
-  byId("system-log").scrollTop = list.scrollHeight;
-}
-
-// onRooms is called with the list of rooms, and with null when nobody can say.
-export function systemSocket(url, onRooms) {
-  const socket = new LiveSocket(url);
-
-  socket.addEventListener("state", ({ detail: { state } }) => {
-    if (state === "online") addLine("Connected");
-    if (state !== "waiting") return;
-    if (lastLine !== LOST) addLine(LOST); // once, however many attempts follow
-    onRooms(null);
-  });
-
-  const on = {
-    rooms: ({ rooms }) => onRooms(rooms),
-    echo: ({ text, at }) => addLine(`Echo: ${text}`, at),
-    error: ({ detail }) => addLine(detail),
+  const add = (text, at) => {
+    addNotice(list, (last = text), { at });
+    byId("system-log").scrollTop = list.scrollHeight;
   };
-  socket.addEventListener("json", ({ detail }) => on[detail.type]?.(detail));
+
+  const card = new Card(byId("system"), {
+    path: () => "/ws/system",
+    on: {
+      welcome: () => add("Connected"),
+      echo: ({ text, at }) => add(`Echo: ${text}`, at),
+    },
+  });
+  card.addEventListener("state", ({ detail: { state } }) => {
+    if (state === "waiting" && last !== LOST) add(LOST); // once, however many attempts follow
+  });
 
   byId("echo-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const field = byId("echo-text");
     const text = field.value.trim();
     if (!text) return;
-    if (socket.send({ type: "echo", text })) field.value = "";
-    else addLine("Not connected: no echo just now");
+    if (card.socket.send({ type: "echo", text })) {
+      field.value = "";
+      card.alert("");
+    } else {
+      card.alert("Not connected: no echo just now.");
+    }
   });
-
-  return socket;
+  return card;
 }
