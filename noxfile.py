@@ -53,6 +53,8 @@ WITHOUT_MANNERS = tuple(
     for name in (
         "demo_browser",
         "demo_redis",
+        "demo_rooms_browser",
+        "demo_showcase_browser",
         "endings",
         "heartbeat",
         "limits",
