@@ -21,6 +21,8 @@ from typing import Any, Final, NoReturn, Self
 PROGRAM: Final = "example.py"
 TESTS: Final = "test_example.py"
 TIMEOUT: Final = 60
+PATIENCE: Final = 20
+"""Seconds for each wait of a communicator: the one that readers have is short where much runs."""
 
 # Old releases of what the examples import deprecate each other, before a line of ours runs.
 STRICT: Final = ("-W", "error", "-W", "default::DeprecationWarning")
@@ -97,6 +99,9 @@ def run_here(folder: str, name: str, environment: Mapping[str, str]) -> NoReturn
 def serve() -> None:
     for module in PRELOADED:
         importlib.import_module(module)
+    testing = sys.modules["fast_channels.testing"]
+    for communicator in (testing.HttpCommunicator, testing.WebsocketCommunicator):
+        communicator.__init__.__kwdefaults__["timeout"] = PATIENCE
     gc.collect()
     gc.freeze()
     requests: Any = sys.stdin
