@@ -6,8 +6,9 @@ import subprocess
 from contextlib import ExitStack
 
 import pytest
-from demo_program import Demo, StartDemo, close_frame, heard, open_socket, request
+from demo_program import Demo, Frame, StartDemo, close_frame, heard, open_socket, request, say
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection
 
 ENDPOINTS = (
     "/ws/system",
@@ -133,6 +134,24 @@ def test_bad_frames_get_an_error_and_the_connection_goes_on(shared_demo: Demo) -
 )
 def test_bad_notification_is_refused(shared_demo: Demo, body: object) -> None:
     assert request(shared_demo, "POST", "/notifications", body).status == 422
+
+
+def test_page_follows_some_jobs_at_a_time(shared_demo: Demo) -> None:
+    with open_socket(shared_demo, "/ws/jobs") as connection:
+        for number in range(25):  # what nobody knows is not followed any longer
+            say(connection, type="follow", id=f"job-{number}")
+            assert heard(connection, "unknown", "error")["type"] == "unknown"
+        # They start much faster than they finish.
+        while (answer := start_report(connection))["type"] == "started":
+            pass
+        assert answer["detail"] == "You follow 20 jobs already."
+        heard(connection, "finished")
+        assert start_report(connection)["type"] == "started"
+
+
+def start_report(connection: ClientConnection) -> Frame:
+    say(connection, type="start", job="report", text="some words", ref="1")
+    return heard(connection, "started", "error")
 
 
 def test_several_processes_need_redis(shared_demo: Demo) -> None:
