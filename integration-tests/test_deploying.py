@@ -4,14 +4,24 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
-from serving import DEADLINE
+from clients import closed_with, heard, open_websocket, say
+from layer_faults import on_one_server
+from redis_servers import RedisServer
+from serving import DEADLINE, Server, free_port, running
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.sync.client import ClientConnection
 
 ROOT: Final = Path(__file__).parent.parent
 DEPLOY: Final = ROOT / "examples" / "deploy"
@@ -131,3 +141,150 @@ def test_units_are_what_systemd_takes(tmp_path: Path) -> None:
     # It may complain of other units of the machine.
     assert [line for line in verified.stderr.splitlines() if "tutorial" in line] == []
     assert verified.returncode == 0, verified.stderr
+
+
+def clients_of_two_workers(
+    server: Server, stack: ExitStack, gone: Collection[int] = ()
+) -> dict[int, ClientConnection]:
+    """Connect until there is a client of each of two workers, which are none of those."""
+    clients: dict[int, ClientConnection] = {}
+    give_up_at = time.monotonic() + DEADLINE
+    while len(clients) < 2:
+        assert time.monotonic() < give_up_at, server.output()
+        # One that has drained refuses what it still gets, and then closes the socket.
+        with suppress(InvalidHandshake, ConnectionClosed, OSError):
+            client = stack.enter_context(open_websocket(server, "/ws/system"))
+            pid = heard(client)["process"]
+            assert pid not in gone
+            clients[pid] = client
+    return clients
+
+
+@pytest.fixture
+def service(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Server]:
+    """The command of the unit, with the socket of the other one."""
+    monkeypatch.setenv("REDIS_URL", redis_server.url)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # of at_fd_3
+    program, *arguments = command_of_unit()
+    port = free_port()
+    # A worker that is slow to start is taken to be broken.
+    patience = ["--timeout-worker-healthcheck", "60"]
+    command = ["at_fd_3", str(port), Path(program).name, *arguments, *patience]
+    with Server(command, port, tmp_path, apps=TUTORIAL, ready="/ready") as server:
+        yield server
+
+
+@on_one_server
+def test_service_is_reloaded_and_stopped_without_a_harsh_word(service: Server) -> None:
+    with ExitStack() as stack:
+        before = clients_of_two_workers(service, stack)
+        service.process.send_signal(signal.SIGHUP)
+        for client in before.values():
+            closed = closed_with(client)
+            assert (closed.code, [*json.loads(closed.reason)]) == (1012, ["retry_after"])
+        after = clients_of_two_workers(service, stack, gone=before)
+        for client in after.values():
+            say(client, {"type": "echo", "text": "hello"})
+            assert heard(client)["text"] == "hello"
+        assert service.stop() == 0
+        for client in after.values():
+            assert closed_with(client).code == 1012
+    assert not re.search("error|traceback", service.output(), re.IGNORECASE)
+
+
+# What Debian's nginx.conf has around the file.
+NGINX: Final = """
+daemon off;
+pid nginx.pid;
+events {}
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    include nginx.conf;
+}
+"""
+
+
+def nginx(program: str, folder: Path) -> list[str]:
+    (folder / "main.conf").write_text(NGINX)
+    return [program, "-p", str(folder), "-e", "stderr", "-c", str(folder / "main.conf")]
+
+
+def caddy(program: str, folder: Path) -> list[str]:
+    file = folder / "Caddyfile"
+    file.write_text("{\n\tadmin off\n}\n" + file.read_text())  # its port is always the same
+    return [program, "run", "--config", str(file)]
+
+
+@pytest.fixture(params=[(nginx, "nginx.conf"), (caddy, "Caddyfile")], ids=["nginx", "caddy"])
+def proxied(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Server]:
+    """A server that clients talk to by way of the proxy."""
+    command, name = request.param
+    program = installed(command.__name__)
+    with running("uvicorn-sansio", "behind_proxy:application", tmp_path, ready="/ready") as server:
+        port = free_port()
+        text = (DEPLOY / name).read_text()
+        for ours, here in (
+            ("127.0.0.1:8000", f"127.0.0.1:{server.port}"),
+            ("listen 80;", f"listen 127.0.0.1:{port};"),
+            ("chat.example.com {", f"http://127.0.0.1:{port} {{"),
+        ):
+            text = text.replace(ours, here)
+        folder = tmp_path / "proxy"
+        folder.mkdir()
+        (folder / name).write_text(text)
+        with subprocess.Popen(
+            command(program, folder), cwd=folder, env={**os.environ, "HOME": str(folder)}
+        ) as proxy:
+            try:
+                wait_for(port, proxy)
+                monkeypatch.setattr(server, "port", port)
+                yield server
+            finally:
+                proxy.terminate()
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    give_up_at = time.monotonic() + DEADLINE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=DEADLINE).close()
+        except ConnectionError:
+            assert process.poll() is None, "the proxy did not start"
+            assert time.monotonic() < give_up_at
+            time.sleep(0.02)  # there is no event that both give
+        else:
+            return
+
+
+def test_proxy_passes_everything_on(proxied: Server) -> None:
+    here = f"http://127.0.0.1:{proxied.port}"
+    # A client that says who it is, is not believed.
+    headers = {"Origin": here, "X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    with open_websocket(proxied, "/ws/echo", headers=headers) as client:
+        assert heard(client) == {"address": "127.0.0.1", "scheme": "ws"}
+        say(client, "hello")
+        assert heard(client) == "hello"
+    with pytest.raises(InvalidStatus) as refused:
+        open_websocket(proxied, "/ws/echo", headers={"Origin": "https://shop.example"})
+    assert refused.value.response.status_code == 403
+
+
+def test_proxy_holds_no_events_back(proxied: Server) -> None:
+    http = proxied.open_http()
+    http.request("GET", "/stream")
+    response = http.getresponse()
+    assert response.headers["content-type"] == "text/event-stream"
+    assert response.readline() == b"data: first\n"
+    with open_websocket(proxied, "/ws/next"):
+        assert response.readline() == b"\n"
+        assert response.readline() == b"data: second\n"
+    http.close()
