@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 from consumers import Chat, Control, Described, Ending, Faulty, Mirror, Stream
 from litestar import Litestar, Request, WebSocket, asgi, post, websocket
@@ -19,7 +19,6 @@ from fast_channels.layers import (
     group_name,
     register_channel_layer,
 )
-from fast_channels.types import ASGIConnection as AnyConnection
 from fast_channels.types import Receive, Scope, Send
 
 report_log()
@@ -47,22 +46,22 @@ async def announce(request: Request[Any, Any, Any]) -> dict[str, str]:
 
 @websocket("/chat/{room:str}")
 async def chat(socket: WebSocket[Any, Any, Any]) -> None:
-    await Chat.as_asgi()(cast("AnyConnection", socket))
+    await Chat.as_asgi()(socket)
 
 
 @websocket("/view/{room:str}", guards=[allowed])
 async def view(socket: WebSocket[Any, Any, Any]) -> None:
-    await Chat.as_asgi()(cast("AnyConnection", socket))
+    await Chat.as_asgi()(socket)
 
 
 @websocket("/described/{number:int}")
 async def described(socket: WebSocket[Any, Any, Any]) -> None:
-    await Described.as_asgi()(cast("AnyConnection", socket))
+    await Described.as_asgi()(socket)
 
 
 @websocket("/ending-of-a-view")
 async def ending_of_a_view(socket: WebSocket[Any, Any, Any]) -> None:
-    await Ending.as_asgi()(cast("AnyConnection", socket))
+    await Ending.as_asgi()(socket)
 
 
 def mounted(

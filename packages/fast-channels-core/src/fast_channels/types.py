@@ -42,14 +42,17 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 
 class ASGIConnection(Protocol):
-    """The three things of an ASGI call in one object, as Starlette's ``WebSocket`` is."""
+    """The three things of an ASGI call in one object, as the ``WebSocket`` of Starlette is.
+
+    Frameworks have types of their own for scopes and events, so these are open here.
+    """
 
     @property
-    def scope(self) -> Scope: ...
+    def scope(self) -> Any: ...
     @property
-    def receive(self) -> Receive: ...
+    def receive(self) -> Callable[[], Awaitable[Any]]: ...
     @property
-    def send(self) -> Send: ...
+    def send(self) -> Any: ...
 
 
 class ConsumerProbe(Protocol):

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Mapping, MutableMapping
-from typing import Any, ClassVar, Literal, get_args, overload
+from typing import Any, ClassVar, Literal, cast, get_args, overload
 
 from fast_channels._cookies import parse_cookies
 from fast_channels._guard import run_guarded
@@ -256,14 +256,14 @@ class ConsumerApplication:
         receive: Receive | None = None,
         send: Send | None = None,
     ) -> None:
-        """Run a consumer as an ASGI application, or for a ``WebSocket`` that a view of Starlette
-        or FastAPI was given: ``await application(websocket)``.
+        """Run a consumer as an ASGI application, or for a ``WebSocket`` that a view of Starlette,
+        FastAPI or Litestar was given: ``await application(websocket)``.
 
         The latter lets a view check dependencies first. It must not have accepted the socket.
         """
         if not isinstance(scope, MutableMapping):
-            connection = scope
-            scope, receive, send = connection.scope, connection.receive, _server_send(connection)
+            receive, send = scope.receive, _server_send(scope)
+            scope = cast(Scope, scope.scope)
         elif receive is None or send is None:
             raise TypeError(f"{self!r} takes a scope, receive and send, or an object with these")
         gate = closed_gate()
