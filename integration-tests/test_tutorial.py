@@ -223,7 +223,7 @@ async def test_deploying(reader: Follower, open_tab: OpenTab) -> None:
     (parent,) = server.wait_for(r"Started parent process \[(\d+)\]")
     reader.instead["4711"] = parent
     reader.read("deploying")
-    server.wait_for("Application startup complete", times=4)
+    server.wait_for("Finished server process", times=2)  # the old ones; then the restart is over
     for page in pages:
         await all_is_live(page, len(pages))
     await say(first, "still here")
