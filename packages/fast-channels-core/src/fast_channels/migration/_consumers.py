@@ -1,7 +1,7 @@
 """Consumer classes: what they may not be called, what has to be awaited, what has to be set."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from fast_channels.migration._finding import CHANNELS, FROM_1X, Advice, Finding
@@ -183,7 +183,7 @@ def _layer(module: Module, owner: ast.ClassDef, consumer: Consumer) -> Iterator[
     ]
     if uses and consumer.family != "ours" and "channel_layer_alias" not in declared:
         yield module.finding(owner, "no-alias", owner.name, _NO_ALIAS)
-    for tested in _tests_for_none(owner):
+    for tested in _tests_for_none(ast.walk(owner)):
         if is_self(tested, "channel_layer"):
             yield module.finding(tested, "never-none", "self.channel_layer is None", _RAISES)
 
@@ -201,18 +201,18 @@ def find_tests_for_none(module: Module) -> Iterator[Finding]:
     known = {"channels.layers.get_channel_layer", "fast_channels.layers.get_channel_layer"}
     names = {
         target.id
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Assign) and module.called(node.value) in known
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    for node in _tests_for_none(module.tree):
+    for node in _tests_for_none(module.nodes):
         if module.called(node) in known or (isinstance(node, ast.Name) and node.id in names):
             yield module.finding(node, "never-none", "get_channel_layer() is None", _RAISES)
 
 
-def _tests_for_none(tree: ast.AST) -> Iterator[ast.expr]:
-    for node in ast.walk(tree):
+def _tests_for_none(nodes: Iterable[ast.AST]) -> Iterator[ast.expr]:
+    for node in nodes:
         match node:
             case ast.Compare(
                 left=left, ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(value=None)]

@@ -21,7 +21,7 @@ _KNOWN: Final = {
 
 def find_imports(module: Module) -> Iterator[Finding]:
     """Names as they are imported, or as attributes of imported modules."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         match node:
             case ast.Import():
                 for name in node.names:
@@ -54,7 +54,7 @@ def find_calls(module: Module) -> Iterator[Finding]:
     """What is done with a ``Broadcast`` and with a Socket.IO server."""
     broadcasts = _assigned(module, {"broadcaster.Broadcast"})
     servers = _assigned(module, {"socketio.AsyncServer", "socketio.Server"})
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if module.called(node) == "broadcaster.Broadcast" and isinstance(node, ast.Call):
             urls = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "url")]
             scheme = (text(urls[0]) or "").partition("://")[0] if urls else ""
@@ -92,7 +92,7 @@ def _arguments(module: Module, node: ast.Call) -> Iterator[Finding]:
 def _assigned(module: Module, classes: set[str]) -> set[str]:
     """The names that an instance of one of these classes is assigned to, in the whole file."""
     names: set[str] = set()
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if module.called(node.value) in classes:

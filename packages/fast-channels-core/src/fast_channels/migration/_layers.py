@@ -59,7 +59,7 @@ _PROTOCOLS: Final = ("http_", "lifespan_", "websocket_")
 
 def find_in_settings(module: Module) -> Iterator[Finding]:
     """Backends in ``CHANNEL_LAYERS``, and their options."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -109,7 +109,7 @@ _CLASSES: Final = frozenset(
 
 def find_in_calls(module: Module) -> Iterator[Finding]:
     """Layers that are made, messages that are sent, and ``async_to_sync`` around a layer."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not isinstance(node, ast.Call):
             continue
         layer = module.called(node)

@@ -17,11 +17,12 @@ class Module:
 
     def __init__(self, path: Path, source: bytes) -> None:
         self.path = path
-        self.tree = parse(source)
+        # Every rule looks at all of them, and to find them is what takes time.
+        self.nodes = tuple(ast.walk(parse(source)))
         self.imports: dict[str, str] = {}
         """What a name was imported as, by the local name; relative imports begin with periods."""
         self.classes: dict[str, ast.ClassDef] = {}
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             match node:
                 case ast.Import():
                     for name in node.names:

@@ -51,7 +51,7 @@ class Project:
         self.sent_types: frozenset[str] = frozenset(
             name.replace(".", "_")
             for module in self.modules.values()
-            for node in ast.walk(module.tree)
+            for node in module.nodes
             if (name := literal_type(node)) is not None
         )
         """What the types of all messages that are written out call, whoever they are for."""
