@@ -41,9 +41,9 @@ def talk(reader: Reader, path: str) -> ClientConnection:
 def test_from_an_empty_environment_to_several_processes(
     reader: Reader, one_redis_server: RedisServer
 ) -> None:
-    reader.environment["REDIS_URL"] = one_redis_server.url
     typed: list[str] = []
-    for step in steps_of(README):
+    # Steps of files have the address, too.
+    for step in steps_of(README.replace("redis://localhost:6379", one_redis_server.url)):
         if isinstance(step, Commands) and step.text.startswith(NOX):
             continue
         reader.take(step)
@@ -56,14 +56,14 @@ def test_from_an_empty_environment_to_several_processes(
                 ada.send('"hello"')
                 assert json.loads(bob.recv(timeout=DEADLINE)) == {"text": "hello"}
             reader.stop_all()
-    assert typed[-1] == "uvicorn main:app --workers 4"
+    assert typed[-1] == "uvicorn app:app --workers 4"
 
     reader.program("uvicorn").wait_for("Application startup complete", times=4)
-    with talk(reader, "/chat") as ada, talk(reader, "/chat") as bob:
-        ada.send("hello")
-        assert bob.recv(timeout=DEADLINE) == "hello"
+    with talk(reader, "/chat/lobby") as ada, talk(reader, "/chat/lobby") as bob:
+        ada.send('"hello"')
+        assert json.loads(bob.recv(timeout=DEADLINE)) == {"text": "hello"}
         reader.run("python report.py")
-        assert bob.recv(timeout=DEADLINE) == "The report is ready"
+        assert json.loads(bob.recv(timeout=DEADLINE)) == {"text": "The report is ready"}
     reader.stop_all()
 
 
