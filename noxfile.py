@@ -250,13 +250,13 @@ def wheel_of(package: str) -> str:
 def copy_tests(target: Path, packages: Collection[str], *, integration: bool) -> list[str]:
     """Copy tests and what they read to `target`, without any src/; return what pytest is to run."""
     ignore = shutil.ignore_patterns("src", "__pycache__", "artifacts")
-    for file in ("pyproject.toml", "README.md"):
+    for file in ("pyproject.toml", "docker-compose.yml", *map(str, Path().glob("*.md"))):
         shutil.copy(file, target)
     for package in packages:
         shutil.copytree(f"packages/{package}", target / "packages" / package, ignore=ignore)
     paths = [tests_of(package) for package in packages]
     if integration:
-        for folder in (INTEGRATION, EXAMPLES, DOCS):
+        for folder in (INTEGRATION, EXAMPLES, DOCS, BENCHMARKS):
             shutil.copytree(folder, target / folder, ignore=ignore)
         paths.append(INTEGRATION)
     return paths

@@ -18,6 +18,7 @@ from redis_servers import RedisServer
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/*/README.md"))]
 LIFE_CYCLE = DOCS / "concepts" / "life-cycle.md"
 WRITE_A_LAYER = DOCS / "how-to" / "write-a-channel-layer.md"
 
@@ -150,7 +151,7 @@ def anchors(page: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *READMES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     wrong: list[str] = []
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
