@@ -7,7 +7,7 @@ written anew with FAST_CHANNELS_SCREENSHOTS=docs/images.
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,6 +16,7 @@ from playwright.async_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    FloatRect,
     Locator,
     Page,
     Request,
@@ -25,6 +26,7 @@ from playwright.async_api import (
 ARTIFACTS = Path(__file__).parent / "artifacts"
 expect.set_options(timeout=60_000)  # for slow machines; nothing here takes as long
 
+MARGIN = 8
 CARDS = ("system", "room", "jobs", "reliable", "notifications", "counters")
 
 LOW_CONTRAST = """() => {
@@ -171,13 +173,28 @@ async def say(page: Page, text: str) -> None:
     await expect(mine).not_to_have_class(re.compile("sending"))
 
 
-async def keep_screenshot(page: Page, name: str, *, card: str = "", docs: str = "") -> None:
-    """Of one card or what is in sight; ``docs`` is the name for the documentation, if it has it."""
-    part = page.locator(f"#{card}") if card else page
-    await page.evaluate("scrollTo(0, 0)")
+async def keep_screenshot(
+    page: Page, name: str, *cards: str, whole: bool = False, docs: str = ""
+) -> None:
+    """Of cards, the whole page, or what is in sight; ``docs``: its name in the documentation."""
     paths = [ARTIFACTS / f"{name}.png"]
     if docs and (folder := os.environ.get("FAST_CHANNELS_SCREENSHOTS")):
         paths.append(Path(folder, f"{docs}.png"))
+    await page.evaluate("scrollTo(0, 0)")
+    await page.mouse.move(0, 0)
+    clip = await around(page, cards) if cards else None
     for path in paths:
-        await part.screenshot(path=path, animations="disabled")
+        await page.screenshot(
+            path=path, animations="disabled", full_page=whole or bool(cards), clip=clip
+        )
         print(f"screenshot: {path}")
+
+
+async def around(page: Page, cards: Iterable[str]) -> FloatRect:
+    """The rectangle in which the cards are, and a little of what is behind them."""
+    boxes = [await page.locator(f"#{card}").bounding_box() for card in cards]
+    found = [box for box in boxes if box is not None]
+    left, top = (min(box[side] for box in found) - MARGIN for side in ("x", "y"))
+    right = max(box["x"] + box["width"] for box in found) + MARGIN
+    bottom = max(box["y"] + box["height"] for box in found) + MARGIN
+    return {"x": left, "y": top, "width": right - left, "height": bottom - top}

@@ -24,12 +24,10 @@ from playwright.async_api import Page, WebSocket, WebSocketRoute, expect
 from serving import running
 
 if TYPE_CHECKING:
-    from conftest import StartDemo
+    from conftest import Demo, StartDemo
 
 # The browser lives in one event loop for the whole module.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-TRYING = re.compile(r"retrying in \d+ s|trying")
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,14 @@ def is_heartbeat(frame: str | bytes) -> bool:
     return frame == '{"type":"heartbeat"}'
 
 
-async def test_echo(start_demo: "StartDemo", open_tab: OpenTab) -> None:
-    page = await open_tab(start_demo())
+async def test_echo(shared_demo: "Demo", open_tab: OpenTab) -> None:
+    page = await open_tab(shared_demo)
     log = page.get_by_role("log", name="System messages")
     await expect(log).to_contain_text("Connected")
     await page.get_by_label("Ask the server for an echo").fill("Is anybody there?")
     await page.get_by_role("button", name="Echo").click()
     await expect(log).to_contain_text("Echo: Is anybody there?")
-    await keep_screenshot(page, "system", card="system", docs="system")
+    await keep_screenshot(page, "system", "system", docs="system")
 
 
 async def test_parts_appear_when_the_server_has_them(
@@ -80,19 +78,20 @@ async def test_page_comes_back_after_the_server_does(
     start_demo: "StartDemo", open_tab: OpenTab
 ) -> None:
     demo = start_demo()
-    ada = await open_tab(demo, size=(1280, 900))
+    ada = await open_tab(demo, size=(1240, 720))
     grace = await open_tab(demo, name="Grace", scheme="dark")
     await in_room(ada, 2)
     await in_room(grace, 2)
     await all_live(ada)
-    await say(ada, "Before")
+    await say(ada, "See you after the restart")
 
     assert demo.stop()[0] == 0
     for card in CARDS:
         await expect(state(ada, card)).to_have_text("Offline")
-        await expect(ada.locator(f"#{card} .countdown")).to_have_text(TRYING)
+        try_now = ada.locator(f"#{card}").get_by_role("button", name="Try now")
+        await expect(try_now).to_be_visible()
     await expect(ada.get_by_role("status").first).to_have_text("Offline")
-    await message_box(ada).fill("Written offline")
+    await message_box(ada).fill("I am still here")
     await ada.keyboard.press("Enter")
     await expect(ada.locator("#room .alert")).to_contain_text("You are not connected.")
     assert await ada.evaluate(LOW_CONTRAST) == []
@@ -101,16 +100,17 @@ async def test_page_comes_back_after_the_server_does(
     await keep_screenshot(grace, "reconnecting-dark")
 
     start_demo(demo.port)
-    await ada.locator("#room").get_by_role("button", name="Try now").click(timeout=0)
     await all_live(ada)
     await all_live(grace)
     await in_room(ada, 2)
     await in_room(grace, 2)
     await expect(ada.locator("#room .alert")).to_be_empty()
     await expect(ada.locator("#room .notice", has_text="You are back")).to_be_visible()
-    await expect(message_box(ada)).to_have_value("Written offline")
+    await expect(message_box(ada)).to_have_value("I am still here")
     await message_box(ada).press("Enter")
-    await expect(grace.locator("#room .bubble")).to_have_text(["Before", "Written offline"])
+    await expect(grace.locator("#room .bubble")).to_have_text(
+        ["See you after the restart", "I am still here"]
+    )
 
 
 async def test_page_answers_heartbeats(start_demo: "StartDemo", open_tab: OpenTab) -> None:
@@ -153,40 +153,46 @@ async def test_page_leaves_a_server_that_is_silent(
     await all_live(ada)
 
 
-async def end_with_hint(route: WebSocketRoute) -> None:
-    await route.close(code=1012, reason='{"retry_after": 40}')
-
-
-async def test_page_comes_back_when_the_server_says(
-    start_demo: "StartDemo", open_tab: OpenTab
-) -> None:
-    open_ones = asyncio.Queue[WebSocketRoute]()
+async def test_page_comes_back_when_the_server_says(shared_demo: "Demo", open_tab: OpenTab) -> None:
+    open_ones = asyncio.Queue[tuple[WebSocketRoute, WebSocketRoute]]()
+    opened = 0
 
     async def prepare(page: Page) -> None:
         await page.clock.install()
         await page.route_web_socket("**/ws/rooms/**", keep)
 
     def keep(route: WebSocketRoute) -> None:
-        # What the server says first comes when the page's end is open, too.
-        route.connect_to_server().on_message(lambda _: open_ones.put_nowait(route))
+        nonlocal opened
+        opened += 1
+        ends = (route, route.connect_to_server())
+        if opened <= 2:
+            # What the server says comes once the page's end is open, too.
+            ends[1].on_message(lambda _: open_ones.put_nowait(ends))
 
-    ada = await open_tab(start_demo(), prepare=prepare)
-    for _ in range(2):
-        await end_with_hint(await asyncio.wait_for(open_ones.get(), 60))
-        countdown = ada.locator("#room .countdown")
+    ada = await open_tab(shared_demo, prepare=prepare)
+    countdown = ada.locator("#room .countdown")
+
+    async def end_and_see_it_wait() -> None:
+        route, server = await asyncio.wait_for(open_ones.get(), 60)
+        await server.close()
+        await route.close(code=1012, reason='{"retry_after": 40}')
         await expect(countdown).to_have_text(re.compile(r"retrying in [34]\d s"))
         await expect(ada.get_by_role("status").first).to_have_text("5 of 6 parts live")
-        while not open_ones.empty():
-            open_ones.get_nowait()  # what else the server had said
         # Long after the page would have come back by itself, it still waits.
         await ada.clock.fast_forward(15_000)
         await expect(countdown).to_have_text(re.compile(r"retrying in [12]\d s"))
-        assert open_ones.empty()
-        await ada.clock.fast_forward(27_000)
+
+    await end_and_see_it_wait()
+    await ada.clock.fast_forward(27_000)
+    await end_and_see_it_wait()
+    # A person may know better.
+    await ada.locator("#room").get_by_role("button", name="Try now").press("Enter")
+    await in_room(ada, 1)
+    await expect(message_box(ada)).to_be_focused()
 
 
-async def test_keyboard_is_enough(start_demo: "StartDemo", open_tab: OpenTab) -> None:
-    page = await open_tab(start_demo())
+async def test_keyboard_is_enough(shared_demo: "Demo", open_tab: OpenTab) -> None:
+    page = await open_tab(shared_demo)
     await all_live(page)
     keys = page.keyboard
 
@@ -246,19 +252,18 @@ async def test_keyboard_is_enough(start_demo: "StartDemo", open_tab: OpenTab) ->
     await in_room(page, 1)
 
 
-async def test_phone(start_demo: "StartDemo", open_tab: OpenTab) -> None:
-    demo = start_demo()
-    ada = await open_tab(demo)
-    phone = await open_tab(demo, name="Linus", size=(360, 740), scheme="dark")
+async def test_phone(shared_demo: "Demo", open_tab: OpenTab) -> None:
+    ada = await open_tab(shared_demo)
+    phone = await open_tab(shared_demo, name="Linus", size=(360, 740), scheme="dark")
     await all_live(phone)
     await in_room(phone, 2)
+    await phone.get_by_label("Text to count the words of").fill("z" * 200)
+    await phone.keyboard.press("Enter")
     await say(ada, "A long word: " + "x" * 300)
     await say(phone, "👋 from the train")
     for label in ("Ask the server for an echo", "Reliable message", "Tell every page"):
         await phone.get_by_label(label).fill("y" * 200)
         await phone.keyboard.press("Enter")
-    await phone.get_by_label("Text to count the words of").fill("z" * 200)
-    await phone.keyboard.press("Enter")
     await expect(phone.locator("#room .message")).to_have_count(2)
     await expect(phone.locator("#system-lines")).to_contain_text("y" * 200)
     await expect(phone.locator("#reliable .bubble")).to_have_count(1)
@@ -272,25 +277,24 @@ async def test_phone(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     assert await phone.evaluate(LOW_CONTRAST) == []
 
 
-async def test_hostile_text_is_inert(start_demo: "StartDemo", open_tab: OpenTab) -> None:
+async def test_hostile_text_is_inert(shared_demo: "Demo", open_tab: OpenTab) -> None:
     """Any dialog, script error or breach of the policy fails this in open_tab, too."""
-    demo = start_demo()
     hostile = "<img/src=x/onerror=\"alert('pwned')\"><script>alert(1)</script>"
     name = "<b onclick=alert(2)>Eve</b>"
-    ada = await open_tab(demo)
-    eve = await open_tab(demo, name=name)
+    ada = await open_tab(shared_demo)
+    eve = await open_tab(shared_demo, name=name)
     for page in (ada, eve):
         await all_live(page)
         await in_room(page, 2)
-    await say(eve, hostile)
     for label in (
-        "Ask the server for an echo",
         "Text to count the words of",
+        "Ask the server for an echo",
         "Reliable message",
         "Tell every page",
     ):
         await eve.get_by_label(label).fill(hostile)
         await eve.keyboard.press("Enter")
+    await say(eve, hostile)
 
     for heard in (ada.locator("#room .message"), ada.locator("#reliable .message")):
         await expect(heard.locator(".bubble")).to_have_text(hostile)

@@ -10,20 +10,19 @@ from demo_tabs import open_tab as open_tab
 from playwright.async_api import expect
 
 if TYPE_CHECKING:
-    from conftest import StartDemo
+    from conftest import Demo, StartDemo
 
 # The browser lives in one event loop for the whole module.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_two_tabs_talk(start_demo: "StartDemo", open_tab: OpenTab) -> None:
-    demo = start_demo()
-    ada = await open_tab(demo)
+async def test_two_tabs_talk(shared_demo: "Demo", open_tab: OpenTab) -> None:
+    ada = await open_tab(shared_demo)
     await in_room(ada, 1)
     await expect(ada.locator("#room-empty")).to_be_visible()
     await keep_screenshot(ada, "empty")
 
-    grace = await open_tab(demo, name="Grace Hopper", scheme="dark")
+    grace = await open_tab(shared_demo, name="Grace Hopper", scheme="dark")
     await in_room(grace, 2)
     await in_room(ada, 2)
     await expect(ada.locator("#room .notice", has_text="Grace Hopper joined")).to_be_visible()
@@ -43,19 +42,18 @@ async def test_two_tabs_talk(start_demo: "StartDemo", open_tab: OpenTab) -> None
     await say(ada, "Quick, and it tells me when somebody leaves.")
     await expect(ada.locator("#room .message")).to_have_count(3)
     await expect(grace.locator("#room .message")).to_have_count(3)
-    await keep_screenshot(ada, "room-chat", card="room", docs="room-chat")
-    await keep_screenshot(grace, "room-chat-dark", card="room")
+    await keep_screenshot(ada, "room-chat", "room", docs="room-chat")
+    await keep_screenshot(grace, "room-chat-dark", "room")
 
     await grace.close()
     await expect(ada.locator("#room .notice", has_text="Grace Hopper left")).to_be_visible()
     await in_room(ada, 1)
 
 
-async def test_rooms_are_isolated(start_demo: "StartDemo", open_tab: OpenTab) -> None:
-    demo = start_demo()
-    red = await open_tab(demo, "/rooms/red%20room")
-    other_red = await open_tab(demo, "/rooms/red%20room", name="Grace")
-    blue = await open_tab(demo, "/rooms/bl%C3%A5", name="Linus")
+async def test_rooms_are_isolated(shared_demo: "Demo", open_tab: OpenTab) -> None:
+    red = await open_tab(shared_demo, "/rooms/red%20room")
+    other_red = await open_tab(shared_demo, "/rooms/red%20room", name="Grace")
+    blue = await open_tab(shared_demo, "/rooms/bl%C3%A5", name="Linus")
     await in_room(red, 2)
     await in_room(other_red, 2)
     await in_room(blue, 1)
@@ -69,7 +67,7 @@ async def test_rooms_are_isolated(start_demo: "StartDemo", open_tab: OpenTab) ->
     await blue.evaluate("window.loadedOnce = true")
     await blue.get_by_label("Go to a room").fill("red room")
     await blue.keyboard.press("Enter")
-    await expect(blue).to_have_url(f"{demo.url}/rooms/red%20room")
+    await expect(blue).to_have_url(f"{shared_demo.url}/rooms/red%20room")
     await in_room(blue, 3)
     await expect(blue.locator("#room .message")).to_have_count(0)
     await say(blue, "Hello, red room")
@@ -84,10 +82,9 @@ async def test_rooms_are_isolated(start_demo: "StartDemo", open_tab: OpenTab) ->
     assert await blue.evaluate("window.loadedOnce")
 
 
-async def test_roll_call(start_demo: "StartDemo", open_tab: OpenTab) -> None:
+async def test_roll_call(shared_demo: "Demo", open_tab: OpenTab) -> None:
     """There is no table of members anywhere, and all tabs have the same list."""
-    demo = start_demo()
-    tabs = [await open_tab(demo, name=name) for name in ("Ada", "Grace", "Linus")]
+    tabs = [await open_tab(shared_demo, name=name) for name in ("Ada", "Grace", "Linus")]
     ada, grace, linus = tabs
 
     async def all_list(*names: str) -> None:
@@ -105,7 +102,7 @@ async def test_roll_call(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     await grace.close()
     tabs.remove(grace)
     await all_list("Countess", "Linus")
-    tabs.append(await open_tab(demo, name="Edsger"))  # who learns the new name, too
+    tabs.append(await open_tab(shared_demo, name="Edsger"))  # who learns the new name, too
     await all_list("Countess", "Edsger", "Linus")
 
     # A name is kept for the tab, also when the page is loaded anew.
@@ -138,10 +135,9 @@ async def test_message_without_an_answer_can_be_sent_again(
     await expect(message_box(ada)).to_be_focused()
 
 
-async def test_reading_is_not_disturbed_by_news(start_demo: "StartDemo", open_tab: OpenTab) -> None:
-    demo = start_demo()
-    ada = await open_tab(demo)
-    reader = await open_tab(demo, name="Grace", size=(1000, 600))
+async def test_reading_is_not_disturbed_by_news(shared_demo: "Demo", open_tab: OpenTab) -> None:
+    ada = await open_tab(shared_demo)
+    reader = await open_tab(shared_demo, name="Grace", size=(1000, 600))
     await in_room(ada, 2)
     await in_room(reader, 2)
     for number in range(12):
@@ -158,19 +154,19 @@ async def test_reading_is_not_disturbed_by_news(start_demo: "StartDemo", open_ta
     news = reader.get_by_role("button", name="1 new message")
     await expect(news).to_be_visible()
     await expect(bubbles.first).to_be_in_viewport()
-    await keep_screenshot(reader, "new-message-button", card="room")
+    await keep_screenshot(reader, "new-message-button", "room")
     await news.click()
     await expect(bubbles.filter(has_text="Stop press")).to_be_in_viewport()
     await expect(news).to_be_hidden()
 
 
-async def test_bad_room_is_explained(start_demo: "StartDemo", open_tab: OpenTab) -> None:
-    page = await open_tab(start_demo(), "/rooms/%3F%3F")
+async def test_bad_room_is_explained(shared_demo: "Demo", open_tab: OpenTab) -> None:
+    page = await open_tab(shared_demo, "/rooms/%3F%3F")
     alert = page.locator("#room").get_by_role("alert")
     await expect(alert).to_contain_text("A room name has 1 to 40 letters")
     await expect(state(page, "room")).to_have_text("Not connected")
     await expect(page.get_by_role("status").first).to_have_text("5 of 6 parts live")
-    await keep_screenshot(page, "bad-room", card="room")
+    await keep_screenshot(page, "bad-room", "room")
     await page.get_by_role("link", name="lobby").click()
     await in_room(page, 1)
     await expect(alert).to_be_empty()

@@ -14,7 +14,7 @@ from demo_tabs import open_tab as open_tab
 from playwright.async_api import Locator, Page, WebSocketRoute, expect
 
 if TYPE_CHECKING:
-    from conftest import StartDemo
+    from conftest import Demo, StartDemo
 
 # The browser lives in one event loop for the whole module.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -60,78 +60,55 @@ class Relay:
         server.on_message(to_page)
 
 
-async def test_job_reports_how_far_it_is(start_demo: "StartDemo", open_tab: OpenTab) -> None:
-    page = await open_tab(start_demo())
+async def test_job_is_followed_after_the_connection_was_lost(
+    shared_demo: "Demo", open_tab: OpenTab
+) -> None:
+    relay = Relay({"type": "progress", "done": 6})
+    page = await open_tab(shared_demo, prepare=relay.install)
     await all_live(page)
-    await start_job(page, "Start a report")
-    bar = page.get_by_role("progressbar", name="Messages travel through fast channels")
-    await expect(bar).to_have_attribute("max", "10")
-    await expect(page.locator(".job-result")).to_have_text(RESULT)
-    await expect(bar).to_have_js_property("value", 10)
-
     await start_job(page, "Start one that fails")
-    failed = newest_job(page)
+    failed = page.locator(".job", has_text="Job that fails")
     await expect(failed.locator(".job-state")).to_have_text("Failed")
     await expect(failed.get_by_role("status")).to_contain_text("always fails")
     await expect(failed.get_by_role("progressbar")).to_have_count(0)
-    await expect(page.locator(".job")).to_have_count(2)
-
-
-async def test_job_is_followed_after_the_connection_was_lost(
-    start_demo: "StartDemo", open_tab: OpenTab
-) -> None:
-    relay = Relay({"type": "progress", "done": 6})
-    page = await open_tab(start_demo(), prepare=relay.install)
-    await all_live(page)
-    await start_job(page, "Start one that fails")
-    await expect(newest_job(page)).to_contain_text("Failed")
     await start_job(page, "Start a report")
     job = newest_job(page)
     await expect(job.locator(".job-state")).to_have_text("60 %")
-    await keep_screenshot(page, "jobs", card="jobs", docs="jobs")
+    bar = page.get_by_role("progressbar", name="Messages travel through fast channels")
+    await expect(bar).to_have_js_property("value", 6)
+    await expect(bar).to_have_attribute("max", "10")
+    await keep_screenshot(page, "jobs", "jobs", docs="jobs")
 
     await relay.routes[0].close(code=1011)
     await expect(job.locator(".job-result")).to_have_text(RESULT)
     await expect(job.locator(".job-state")).to_have_text("Done")
+    await expect(bar).to_have_js_property("value", 10)
     await expect(state(page, "jobs")).to_have_text("Live")
     assert len(relay.routes) == 2
 
 
-async def test_job_that_ended_with_the_server_is_unknown(
-    start_demo: "StartDemo", open_tab: OpenTab
-) -> None:
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a signal that halts a process")
+async def test_jobs_of_a_server_that_died(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     demo = start_demo()
     relay = Relay({"type": "progress"})
     page = await open_tab(demo, prepare=relay.install)
     await all_live(page)
     await start_job(page, "Start a report")
-    job = newest_job(page)
-    await expect(job.locator(".job-state")).to_have_text("10 %")
-    demo.stop(signal.SIGKILL)
-    await expect(job.locator(".job-state")).to_have_text("Connection lost")
-    start_demo(demo.port)
-    await expect(job.get_by_role("status")).to_contain_text("knows nothing of this job")
-    await all_live(page)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a signal that halts a process")
-async def test_job_that_perhaps_was_not_started_can_be_started_again(
-    start_demo: "StartDemo", open_tab: OpenTab
-) -> None:
-    demo = start_demo()
-    page = await open_tab(demo)
-    await all_live(page)
+    gone = page.locator(".job").last
+    await expect(gone.locator(".job-state")).to_have_text("10 %")
     demo.process.send_signal(signal.SIGSTOP)
     await start_job(page, "Start a report")
-    await expect(newest_job(page).locator(".job-state")).to_have_text("Sent")
+    not_started = newest_job(page)
+    await expect(not_started.locator(".job-state")).to_have_text("Sent")
     demo.stop(signal.SIGKILL)
-    again = page.get_by_role("button", name="Start again")
-    await expect(newest_job(page)).to_contain_text("Perhaps not started.")
+    await expect(gone.locator(".job-state")).to_have_text("Connection lost")
+    await expect(not_started).to_contain_text("Perhaps not started.")
+
     start_demo(demo.port)
-    await expect(state(page, "jobs")).to_have_text("Live")
-    await again.click()
-    await expect(page.locator(".job-result")).to_have_text(RESULT)
-    await expect(page.locator(".job")).to_have_count(1)
+    await expect(gone.get_by_role("status")).to_contain_text("knows nothing of this job")
+    await not_started.get_by_role("button", name="Start again").click()
+    await expect(not_started.locator(".job-result")).to_have_text(RESULT)
+    await expect(page.locator(".job")).to_have_count(2)
 
 
 async def test_notification_by_page_and_by_post(start_demo: "StartDemo", open_tab: OpenTab) -> None:
@@ -164,8 +141,7 @@ async def test_notification_by_page_and_by_post(start_demo: "StartDemo", open_ta
     await expect(field).to_have_value("Nobody will hear this")
 
 
-async def test_reliable_chat(start_demo: "StartDemo", open_tab: OpenTab) -> None:
-    demo = start_demo()
+async def test_reliable_chat(shared_demo: "Demo", open_tab: OpenTab) -> None:
     routes: list[WebSocketRoute] = []
 
     def keep(route: WebSocketRoute) -> None:
@@ -175,8 +151,8 @@ async def test_reliable_chat(start_demo: "StartDemo", open_tab: OpenTab) -> None
     def prepare(page: Page) -> Awaitable[None]:
         return page.route_web_socket("**/ws/reliable*", keep)
 
-    ada = await open_tab(demo)
-    grace = await open_tab(demo, name="Grace", prepare=prepare)
+    ada = await open_tab(shared_demo)
+    grace = await open_tab(shared_demo, name="Grace", prepare=prepare)
     await all_live(ada)
     await all_live(grace)
     await ada.get_by_label("Reliable message").fill("This one waits for you")
@@ -219,15 +195,15 @@ async def test_live_counters_in_two_tabs(start_demo: "StartDemo", open_tab: Open
         await expect(count(page, "echoes")).to_have_text("2")
         await expect(count(page, "messages")).to_have_text("1")
         await expect(page.locator("#strip")).to_contain_text("2 echoes")
-    await keep_screenshot(ada, "counters", card="counters")
+    await keep_screenshot(ada, "counters", "counters")
 
 
 async def test_overview(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     """All parts at work, in light and dark: everything can be read, and looks as it should."""
     demo = start_demo()
-    ada = await open_tab(demo, size=(1360, 1170))
-    grace = await open_tab(demo, name="Grace Hopper", size=(1360, 1170), scheme="dark")
-    phone = await open_tab(demo, name="Linus", size=(360, 740), scheme="dark")
+    ada = await open_tab(demo, size=(1240, 780))
+    grace = await open_tab(demo, name="Grace Hopper", size=(1240, 780), scheme="dark")
+    phone = await open_tab(demo, name="Linus", size=(360, 790), scheme="dark")
     tabs = (ada, grace, phone)
     for tab in tabs:
         await all_live(tab)
@@ -235,7 +211,7 @@ async def test_overview(start_demo: "StartDemo", open_tab: OpenTab) -> None:
     await say(ada, "Good morning, everybody!")
     await say(grace, "Morning.\nHow is the new layer?")
     await say(ada, "Quick, and it tells me who is here.")
-    await say(phone, "Works on the train, too 👋")
+    await say(phone, "It works on the train, too.")
     for tab, text in ((ada, "This one waits for you"), (grace, "And it has come")):
         await tab.get_by_label("Reliable message").fill(text)
         await tab.keyboard.press("Enter")
@@ -259,6 +235,7 @@ async def test_overview(start_demo: "StartDemo", open_tab: OpenTab) -> None:
         await expect(tab.locator("#room .message")).to_have_count(4)
         await tab.evaluate("document.activeElement.blur()")
         assert await tab.evaluate(LOW_CONTRAST) == []
-    await keep_screenshot(ada, "overview-light", docs="overview-light")
-    await keep_screenshot(grace, "overview-dark", docs="overview-dark")
+    await keep_screenshot(ada, "overview-light", whole=True, docs="overview-light")
+    await keep_screenshot(ada, "showcase", "reliable", "counters", docs="showcase")
+    await keep_screenshot(grace, "overview-dark", whole=True, docs="overview-dark")
     await keep_screenshot(phone, "phone", docs="phone")

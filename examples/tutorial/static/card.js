@@ -23,6 +23,7 @@ function socketUrl(path, query) {
 export class Card extends EventTarget {
   #element;
   #status;
+  #absent;
   #shown = "";
   #countdown = 0;
   #alert;
@@ -37,7 +38,7 @@ export class Card extends EventTarget {
     this.title = element.querySelector("h2").firstChild.textContent.trim();
     this.#status = fromTemplate("status-template");
     this.#alert = fromTemplate("alert-template");
-    const absent = fromTemplate("absent-template");
+    const absent = (this.#absent = fromTemplate("absent-template"));
     const head = element.querySelector(".card-head");
     head.append(this.#status);
     head.after(this.#alert, absent);
@@ -86,24 +87,26 @@ export class Card extends EventTarget {
     if (shown !== "live") this.#part("process").textContent = "";
 
     const retry = this.#part("retry");
-    if (shown !== "waiting" && document.activeElement === retry) this.#focusBody();
+    const wasOn = document.activeElement;
     retry.hidden = shown !== "waiting";
+    this.#absent.hidden = shown !== "absent";
+    // A button that has done what it is for takes nobody's place with it.
+    if (wasOn === retry ? retry.hidden : this.#absent.hidden && this.#absent.contains(wasOn)) {
+      this.#element.querySelector(".card-body :is(textarea, input)")?.focus();
+    }
 
     clearInterval(this.#countdown);
-    this.#part("countdown").textContent = isRetry ? "trying" : "";
+    this.#part("countdown").hidden = state !== "waiting";
+    this.#part("trying").hidden = !isRetry || shown !== "waiting";
     if (state === "waiting") {
       const show = () => {
         const seconds = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
-        this.#part("countdown").textContent = `retrying in ${seconds} s`;
+        this.#part("seconds").textContent = `${seconds} s`;
       };
       show();
       this.#countdown = setInterval(show, 250);
     }
     if (state === "refused") this.alert(reason || "The server does not let you in.");
     this.dispatchEvent(new CustomEvent("state", { detail: { state, shown } }));
-  }
-
-  #focusBody() {
-    this.#element.querySelector(".card-body :is(textarea, input)")?.focus();
   }
 }
