@@ -80,7 +80,7 @@ def find(tmp_path: Path) -> Check:
         ),
         (
             "from fast_channels.testing import HttpCommunicator\nHttpCommunicator(app, '/path')",
-            ["2 fast-channels-1.x HttpCommunicator(application, path)*"],
+            ["2 tests HttpCommunicator(…, '/path')*"],
         ),
         (
             (
@@ -299,6 +299,60 @@ def test_a_layer_that_is_never_none(find: Check) -> None:
         "5 never-none get_channel_layer() is None",
         "6 never-none get_channel_layer() is None",
     ]
+
+
+def test_tests_and_own_layers(find: Check) -> None:
+    source = """
+        from fast_channels.layers import BaseChannelLayer, get_channel_layer
+        from fast_channels.middleware import OriginValidator
+        from fast_channels.testing import WebsocketCommunicator
+
+        async def test_headers():
+            client = WebsocketCommunicator(app, "ws/chat/")
+            assert client.response_headers == other.response_headers
+            async with WebsocketCommunicator(app, "/ws/chat/") as ada:
+                ada.response_headers
+            layer = get_channel_layer()
+            assert layer.groups == layer.channel_capacity == message.channels
+
+        class Mine(BaseChannelLayer):
+            async def send(self, channel, message):
+                pass
+
+        class Whole(BaseChannelLayer):
+            async def close_channel(self, channel):
+                pass
+
+        class Shared(BaseChannelLayer):
+            option = 1
+
+        OriginValidator(app, ["*.example.com", ".example.com", "*"])
+    """
+    assert find(source) == [
+        "7 tests WebsocketCommunicator(…, 'ws/chat/')*",
+        "8 tests client.response_headers*",
+        "10 tests ada.response_headers*",
+        "12 layer-inside layer.groups*",
+        "14 own-layer Mine*",
+        "25 origin-pattern '*.example.com'*",
+    ]
+
+
+def test_classes_of_the_same_name(find: Check) -> None:
+    source = """
+        from channels.generic.websocket import WebsocketConsumer
+
+        def test_one():
+            class TestConsumer(WebsocketConsumer):
+                def connect(self):
+                    self.accept()
+
+        def test_two():
+            class TestConsumer(WebsocketConsumer):
+                def connect(self):
+                    self.close()
+    """
+    assert find(source)[1:] == ["7 not-awaited self.accept(…)*", "12 not-awaited self.close(…)*"]
 
 
 def test_classes_of_other_files(tmp_path: Path) -> None:

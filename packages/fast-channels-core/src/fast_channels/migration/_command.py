@@ -16,6 +16,7 @@ from fast_channels.migration._installed import find_installed
 from fast_channels.migration._layers import find_in_calls, find_in_settings
 from fast_channels.migration._module import Module, UnreadableError
 from fast_channels.migration._project import Project
+from fast_channels.migration._usage import find_usage
 
 _SKIPPED: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
@@ -56,6 +57,7 @@ def _look_at(module: Module, project: Project) -> Iterator[Finding]:
     yield from find_tests_for_none(module)
     yield from find_in_settings(module)
     yield from find_in_calls(module)
+    yield from find_usage(module)
 
 
 def _python_files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -7,6 +7,7 @@ from typing import Final
 from fast_channels.migration._finding import CHANNELS, FROM_1X, Advice, Finding
 from fast_channels.migration._module import Module, is_self, methods, text
 from fast_channels.migration._project import Consumer, Project
+from fast_channels.migration._usage import assigned
 
 # A test compares these names with the classes themselves.
 
@@ -123,7 +124,9 @@ _RAISES: Final = Advice(
 
 
 def find_in_consumers(module: Module, project: Project) -> Iterator[Finding]:
-    for owner in module.classes.values():
+    for owner in module.nodes:
+        if not isinstance(owner, ast.ClassDef):
+            continue
         consumer = project.consumer(module, owner)
         if consumer is not None:
             yield from _names(module, owner, consumer)
@@ -198,14 +201,10 @@ def _scope(module: Module, owner: ast.ClassDef) -> Iterator[Finding]:
 
 def find_tests_for_none(module: Module) -> Iterator[Finding]:
     """``get_channel_layer()``, or a name that its result has, that is compared with None."""
-    known = {"channels.layers.get_channel_layer", "fast_channels.layers.get_channel_layer"}
-    names = {
-        target.id
-        for node in module.nodes
-        if isinstance(node, ast.Assign) and module.called(node.value) in known
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    known = frozenset(
+        {"channels.layers.get_channel_layer", "fast_channels.layers.get_channel_layer"}
+    )
+    names = assigned(module, known)
     for node in _tests_for_none(module.nodes):
         if module.called(node) in known or (isinstance(node, ast.Name) and node.id in names):
             yield module.finding(node, "never-none", "get_channel_layer() is None", _RAISES)
