@@ -102,6 +102,8 @@ def test_worker_does_the_jobs_and_everybody_may_follow(demo: Demo) -> None:
 def test_script_and_view_notify_the_pages_of_both_processes(demo: Demo, sender: str) -> None:
     with ExitStack() as stack:
         pages = in_two_processes(demo, "/ws/notifications", stack)
+        counters = stack.enter_context(open_socket(demo, "/ws/analytics"))
+        before = heard(counters, "totals")["counts"]["notifications"]
         subprocess.run(sender, shell=True, env=demo.environment, check=True, timeout=60)
         for page in pages:
             told = heard(page, "notification")
@@ -111,6 +113,8 @@ def test_script_and_view_notify_the_pages_of_both_processes(demo: Demo, sender: 
         for page in pages:
             told = heard(page, "notification")
             assert (told["text"], told["level"], told["source"]) == (*body.values(), "page")
+        while heard(counters, "totals")["counts"]["notifications"] != before + 2:
+            pass
 
 
 def test_one_counter_counts_for_both_processes(demo: Demo) -> None:

@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 
-from fast_channels.exceptions import ChannelLayerUnavailable
+from fast_channels.exceptions import ChannelFull, ChannelLayerUnavailable
 from fast_channels.layers import get_sync_channel_layer
 from layers import setup_layers
 from page import now
@@ -27,11 +27,14 @@ def main() -> None:
         )
     setup_layers()
     level = "warning" if options.warning else "info"
-    message = {"type": "notification", "text": text, "level": level, "source": "script"}
+    details = {"text": text, "level": level, "source": "script", "at": now()}
+    message = {"type": "notification", **details}
+    counted = {"type": "counted", "name": "notifications"}
     try:
-        get_sync_channel_layer("notifications").group_send(
-            "notifications", {**message, "at": now()}
-        )
+        get_sync_channel_layer("notifications").group_send("notifications", message)
+        get_sync_channel_layer("analytics").send("events", counted)
+    except ChannelFull:
+        pass  # there is no counter
     except ChannelLayerUnavailable as error:
         sys.exit(f"Nobody was notified: {error}")
 
