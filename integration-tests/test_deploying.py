@@ -32,8 +32,12 @@ DRAIN_ENDS_AFTER: Final = 2
 """Seconds that a drain may take beyond its timeout."""
 
 
+def without_breaks(file: Path) -> str:
+    return file.read_text().replace("\\\n", " ")
+
+
 def command_of_unit() -> list[str]:
-    found = re.search(r"^ExecStart=(.+)$", UNIT.read_text(), re.MULTILINE)
+    found = re.search(r"^ExecStart=(.+)$", without_breaks(UNIT), re.MULTILINE)
     assert found is not None
     return found[1].split()
 
@@ -90,7 +94,7 @@ def test_nobody_is_killed_before_the_end() -> None:
 
 
 def command_of_image() -> list[str]:
-    last = (DEPLOY / "Dockerfile").read_text().strip().splitlines()[-1]
+    last = without_breaks(DEPLOY / "Dockerfile").strip().splitlines()[-1]
     command: list[str] = json.loads(last.removeprefix("CMD "))
     return command
 
@@ -120,7 +124,7 @@ def test_objects_of_kubernetes_fit_together() -> None:
 def installed(program: str) -> str:
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if path is None:
-        pytest.skip(f"no {program} found")
+        pytest.skip(f"no {program} found (Debian: apt-get install {program})")
     return path
 
 

@@ -36,7 +36,7 @@ async def test_it_is_false_while_redis_is_silent_or_away(
 ) -> None:
     server = own_server()
     layer = make_layer(kind, server.url)
-    assert await within_deadline(passes_messages(layer))
+    assert await within_deadline(passes_messages(layer, patience=DEADLINE))
     server.freeze()
     assert not await within_deadline(passes_messages(layer, patience=0.5))
     server.kill()

@@ -40,6 +40,7 @@ def plain(text: str) -> str:
         (r"127\.0\.0\.1(:|', )\d+", r"127.0.0.1\g<1>PORT"),
         (r"specific\.[0-9a-f]{16}![0-9a-f]+", "CHANNEL"),
         (r" \([a-z.]+: \d+ since the last such line\)", ""),
+        (r"\s+", " "),
     ):
         text = re.sub(pattern, stands_for, text)
     return text.strip()
