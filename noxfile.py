@@ -62,6 +62,7 @@ WITHOUT_MANNERS = tuple(
         "rejecting_browser",
         "sse_browser",
         "tutorial",
+        "wire_formats",
     )
 )
 EXAMPLES = "examples"
@@ -282,7 +283,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site into build/docs/; `-- --serve` shows it and rebuilds what changes."""
-    session.install(*editable(PACKAGES), *test_tools([TESTING]), *group("docs"))
+    session.install(*editable(PACKAGES), *group("docs"))
     check_origin(session)
     serve = "--serve" in session.posargs
     options = [argument for argument in session.posargs if argument != "--serve"]

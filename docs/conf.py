@@ -8,7 +8,6 @@ becomes a link to the archive of it, `downloads/page.zip`::
     Unpack [page.zip](../../examples/tutorial/static) next to `main.py`.
 """
 
-import logging
 import sys
 from pathlib import Path
 
@@ -64,8 +63,3 @@ page_archive_folder = "examples/tutorial/static"
 html_theme = "furo"
 html_copy_source = False
 html_show_sourcelink = False
-
-# Folders whose pages are still to come.
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(
-    lambda record: "toctree glob pattern" not in str(record.msg)
-)
