@@ -1,12 +1,25 @@
 """The demo as a program: its address, a taken port, bad input, and its end."""
 
 import json
+import os
 import signal
 import subprocess
+import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
-from demo_program import Demo, Frame, StartDemo, close_frame, heard, open_socket, request, say
+from demo_program import (
+    TUTORIAL,
+    Demo,
+    Frame,
+    StartDemo,
+    close_frame,
+    heard,
+    open_socket,
+    request,
+    say,
+)
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection
 
@@ -110,6 +123,9 @@ BAD_FRAMES: dict[str, list[object]] = {
     "/ws/notifications": [],
     "/ws/analytics": [],
 }
+OLD_DEPENDENCIES = ("-W", "default::DeprecationWarning")
+"""Old releases of what the application imports deprecate each other, before a line of ours runs."""
+
 NOT_UNDERSTOOD: list[object] = ["hello", [], {}, {"type": []}]
 NO_FRAMES = ("", "{", "hello", b"\xff", '"\\ud800"', "[" * 20_000, " " * 20_000)
 
@@ -180,3 +196,18 @@ def test_script_that_cannot_reach_anybody_says_so(shared_demo: Demo) -> None:
     )
     assert (sent.returncode, sent.stdout) == (1, "")
     assert sent.stderr.startswith("REDIS_URL is not set")
+
+
+def test_its_own_tests_pass(tmp_path: Path) -> None:
+    """In a process of their own: they register layers, and their modules have common names."""
+    options = ("-q", "-W", "error", *OLD_DEPENDENCIES, "-p", "no:cacheprovider")
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(TUTORIAL)],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "REDIS_URL"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
