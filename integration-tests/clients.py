@@ -53,11 +53,11 @@ def say(client: ClientConnection, content: object) -> None:
     client.send(json.dumps(content))
 
 
-def closed_with(client: ClientConnection) -> Close:
+def closed_with(client: ClientConnection, *, timeout: float = DEADLINE) -> Close:
     """Wait for the server to close; what its close frame says."""
     with pytest.raises(ConnectionClosed) as closed:
         while True:  # what was sent before the end comes first
-            client.recv(timeout=DEADLINE)
+            client.recv(timeout=timeout)
     assert closed.value.rcvd is not None, "the connection broke off: the client sees 1006"
     return closed.value.rcvd
 

@@ -186,7 +186,7 @@ def test_service_is_reloaded_and_stopped_without_a_harsh_word(service: Server) -
         before = clients_of_two_workers(service, stack)
         service.process.send_signal(signal.SIGHUP)
         for client in before.values():
-            closed = closed_with(client)
+            closed = closed_with(client, timeout=3 * DEADLINE)  # another worker is started first
             assert (closed.code, [*json.loads(closed.reason)]) == (1012, ["retry_after"])
         after = clients_of_two_workers(service, stack, gone=before)
         for client in after.values():
@@ -196,6 +196,26 @@ def test_service_is_reloaded_and_stopped_without_a_harsh_word(service: Server) -
         for client in after.values():
             assert closed_with(client).code == 1012
     assert not re.search("error|traceback", service.output(), re.IGNORECASE)
+
+
+@on_one_server
+def test_worker_finds_redis(redis_server: RedisServer) -> None:
+    pod = kubernetes()["Deployment worker"]["spec"]["template"]["spec"]
+    program, *arguments = pod["containers"][0]["args"]
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert services["worker"]["command"].split() == [program, *arguments]
+    names = {"REDIS_URL", "RQ_REDIS_URL"}
+    assert names < services["worker"]["environment"].keys()
+    worked = subprocess.run(
+        [sys.executable, "-m", f"{program}.cli", *arguments, "--burst"],
+        cwd=TUTORIAL,
+        env={**os.environ, **dict.fromkeys(names, redis_server.url)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert worked.returncode == 0, worked.stderr
+    assert "Listening on tutorial" in worked.stdout + worked.stderr
 
 
 # What Debian's nginx.conf has around the file.
