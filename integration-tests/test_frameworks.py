@@ -1,4 +1,4 @@
-"""Consumers in applications of four frameworks, with other people's middlewares."""
+"""Consumers in applications of five frameworks, with other people's middlewares."""
 
 import asyncio
 import gc
@@ -31,6 +31,7 @@ from fast_channels.layers import (
 )
 
 APPS = {
+    "django": ("uvicorn-sansio", "with_django:app"),
     "fastapi": ("uvicorn-sansio", "with_fastapi:app"),
     "starlette": ("uvicorn-wsproto", "with_starlette:app"),
     "litestar": ("uvicorn-sansio", "with_litestar:app"),

@@ -83,6 +83,23 @@ async def test_a_server_that_knows_no_denial_answers_403(
     scene.check(4403)
 
 
+async def test_a_framework_that_knows_no_denial_answers_403(serve: "Serve", scene: "Scene") -> None:
+    sent: list[Event] = []
+
+    async def send(event: Any) -> None:
+        # As the WebSocket of Starlette before 0.37.
+        if event["type"] not in ("websocket.accept", "websocket.close"):
+            raise RuntimeError(f"expected another event, got {event['type']!r}")
+        sent.append(event)
+
+    app = scene.app(connect=rejecting(mode="denial", status=429))
+    client = serve(app, send=send, **DENIABLE)
+    client.give({"type": "websocket.connect"})
+    await client.ended()
+    assert sent == [{"type": "websocket.close", "code": 4403}]
+    scene.check(4403)
+
+
 async def test_plain_http(serve: "Serve", scene: "Scene") -> None:
     sent = await rejected(serve, scene, mode="http", scope=DENIABLE)
     assert sent == [{"type": "websocket.close", "code": 4403}]

@@ -142,7 +142,7 @@ class Socket(Protocol):
             await self._outbox.flush()
         try:
             if self.denial is not None:
-                await self.finish(self._deny(self.denial))
+                await self.finish(self._deny(self.denial, ending))
                 return
             if self._late_accept is not None:
                 await self.finish(self._send(self._late_accept))
@@ -152,11 +152,15 @@ class Socket(Protocol):
         finally:
             self.state = State.CLOSED
 
-    async def _deny(self, denial: Denial) -> None:
+    async def _deny(self, denial: Denial, ending: Ending) -> None:
         status, headers, body = denial
-        await self._send(
-            {"type": "websocket.http.response.start", "status": status, "headers": headers}
-        )
+        start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+        try:
+            await self._send(start)
+        except RuntimeError:
+            # The server knows it, but not the WebSocket of Starlette before 0.37, in a view.
+            await self._close(ending.code, ending.reason)
+            return
         await self._send({"type": "websocket.http.response.body", "body": body})
 
     async def _close(self, code: int, reason: str) -> None:
