@@ -1,5 +1,7 @@
-"""The round trip of docs/how-to/monitoring.md tells a layer that works from one that does not."""
+"""docs/how-to/monitoring.md names every counter, and its round trip tells a layer that works from
+one that does not."""
 
+import re
 import runpy
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import TypeAlias
 import pytest
 from layer_faults import DEADLINE, MakeLayer, both_layers, on_one_server, within_deadline
 from redis_servers.fixtures import ServerFactory
+
+from fast_channels import statistics
 
 PassesMessages: TypeAlias = Callable[..., Awaitable[bool]]
 
@@ -43,3 +47,10 @@ async def test_it_is_false_while_redis_is_silent_or_away(
     assert not await within_deadline(passes_messages(layer, patience=0.5))
     server.restart()
     assert await within_deadline(passes_messages(layer, patience=DEADLINE))
+
+
+def test_every_reason_is_named() -> None:
+    reasons = re.findall(r"^``([a-z_]+\.[a-z_]+)`` ", statistics.__doc__ or "", re.MULTILINE)
+    assert "event.full" in reasons
+    page = PAGE.read_text()
+    assert [reason for reason in reasons if f"`{reason}`" not in page] == []
