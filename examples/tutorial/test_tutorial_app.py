@@ -16,6 +16,9 @@ from fast_channels.testing import (
 )
 from main import app
 
+PATIENCE = 10
+"""Seconds; nothing takes one of them, unless the machine has much else to do."""
+
 
 @pytest.fixture
 async def running(channel_layers: ChannelLayerOverrides) -> AsyncGenerator[RunningApplication]:
@@ -24,15 +27,19 @@ async def running(channel_layers: ChannelLayerOverrides) -> AsyncGenerator[Runni
         yield running
 
 
+def connect(running: RunningApplication, path: str) -> WebsocketCommunicator:
+    return WebsocketCommunicator(running, path, timeout=PATIENCE)
+
+
 async def heard(client: WebsocketCommunicator, kind: str) -> dict[str, Any]:
     """The next frame, which is of this type."""
-    frame: dict[str, Any] = await client.receive_json(timeout=10)
+    frame: dict[str, Any] = await client.receive_json()
     assert frame["type"] == kind, frame
     return frame
 
 
 async def test_echo(running: RunningApplication) -> None:
-    async with WebsocketCommunicator(running, "/ws/system") as client:
+    async with connect(running, "/ws/system") as client:
         await heard(client, "welcome")
         await client.send_json({"type": "echo", "text": "hello"})
         assert (await heard(client, "echo"))["text"] == "hello"
@@ -41,8 +48,8 @@ async def test_echo(running: RunningApplication) -> None:
 
 
 async def test_room(running: RunningApplication) -> None:
-    ada = WebsocketCommunicator(running, "/ws/rooms/lobby?name=Ada")
-    bob = WebsocketCommunicator(running, "/ws/rooms/lobby?name=Bob")
+    ada = connect(running, "/ws/rooms/lobby?name=Ada")
+    bob = connect(running, "/ws/rooms/lobby?name=Bob")
     async with ada:
         me = (await heard(ada, "welcome"))["you"]
         async with bob:
@@ -58,14 +65,14 @@ async def test_room(running: RunningApplication) -> None:
 
 
 async def test_bad_name_is_refused(running: RunningApplication) -> None:
-    async with WebsocketCommunicator(running, "/ws/rooms/lobby?name=") as client:
+    async with connect(running, "/ws/rooms/lobby?name=") as client:
         with pytest.raises(WebsocketClosed) as closed:
             await client.receive_json()
         assert closed.value.code == 4400
 
 
 async def test_job(running: RunningApplication) -> None:
-    async with WebsocketCommunicator(running, "/ws/jobs") as client:
+    async with connect(running, "/ws/jobs") as client:
         await heard(client, "welcome")
         start = {"type": "start", "job": "report", "text": "fast channels", "ref": "1"}
         await client.send_json(start)
@@ -75,7 +82,7 @@ async def test_job(running: RunningApplication) -> None:
             assert (progress["id"], progress["done"]) == (job, done)
         assert (await heard(client, "finished"))["result"] == "2 words, longest 'channels'"
 
-    async with WebsocketCommunicator(running, "/ws/jobs") as client:
+    async with connect(running, "/ws/jobs") as client:
         await heard(client, "welcome")
         await client.send_json({"type": "follow", "id": job})
         assert (await heard(client, "finished"))["id"] == job
@@ -84,11 +91,13 @@ async def test_job(running: RunningApplication) -> None:
 
 
 async def test_notification(running: RunningApplication) -> None:
-    async with WebsocketCommunicator(running, "/ws/notifications") as client:
+    async with connect(running, "/ws/notifications") as client:
         await heard(client, "welcome")
         body = b'{"text": "Coffee is ready", "level": "warning"}'
         headers = {"Content-Type": "application/json"}
-        request = HttpCommunicator(running, "POST", "/notifications", body=body, headers=headers)
+        request = HttpCommunicator(
+            running, "POST", "/notifications", body=body, headers=headers, timeout=PATIENCE
+        )
         assert (await request.get_response())["status"] == 202
         notification = await heard(client, "notification")
         assert notification["text"] == "Coffee is ready"
@@ -97,8 +106,8 @@ async def test_notification(running: RunningApplication) -> None:
 
 async def test_what_happens_is_counted(running: RunningApplication) -> None:
     async with (
-        WebsocketCommunicator(running, "/ws/analytics") as analytics,
-        WebsocketCommunicator(running, "/ws/system") as system,
+        connect(running, "/ws/analytics") as analytics,
+        connect(running, "/ws/system") as system,
     ):
         await system.send_json({"type": "echo", "text": "hello"})
         await heard(analytics, "welcome")
@@ -107,7 +116,7 @@ async def test_what_happens_is_counted(running: RunningApplication) -> None:
 
 
 async def test_page_is_told_that_it_may_have_missed_something(running: RunningApplication) -> None:
-    async with WebsocketCommunicator(running, "/ws/reliable?name=Ada") as client:
+    async with connect(running, "/ws/reliable?name=Ada") as client:
         await heard(client, "welcome")
         await get_channel_layer("queue").group_send("reliable", {"type": "layer.gap"})
         await heard(client, "missed")
