@@ -115,7 +115,8 @@ def test_objects_of_kubernetes_fit_together() -> None:
     assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": port}
     assert container["args"][:2] == command_of_image()[:2]
     scaled = objects["HorizontalPodAutoscaler web"]["spec"]
-    assert scaled["minReplicas"] == web["replicas"]
+    assert scaled["scaleTargetRef"]["name"] == "web"
+    assert "replicas" not in web
 
 
 # What the files do.
