@@ -31,7 +31,7 @@ extensions = [
     "repository_links",
     "signatures",
 ]
-exclude_patterns = ["_ext"]
+exclude_patterns = ["_ext", "_static"]
 
 myst_heading_anchors = 4
 
@@ -61,5 +61,7 @@ toc_object_entries_show_parents = "hide"
 page_archive_folder = "examples/tutorial/static"
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False

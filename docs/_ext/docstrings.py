@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, Final
 
+from docutils import nodes
 from public_names import is_documented_elsewhere
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
@@ -62,8 +64,17 @@ def show_bases(app: Sphinx, name: str, obj: type, options: Any, bases: list[Any]
     ]
 
 
+def hide_no_bases(app: Sphinx, doctree: nodes.document) -> None:
+    """autodoc begins the line before it asks which they are."""
+    for content in doctree.findall(addnodes.desc_content):
+        for child in list(content.children):
+            if isinstance(child, nodes.paragraph) and child.astext() == "Bases:":
+                content.remove(child)
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("autodoc-process-docstring", add_constructor)
     app.connect("autodoc-process-docstring", list_terms)
     app.connect("autodoc-process-bases", show_bases)
+    app.connect("doctree-read", hide_no_bases)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
