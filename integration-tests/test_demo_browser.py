@@ -54,7 +54,8 @@ async def test_parts_appear_when_the_server_has_them(
 ) -> None:
     """This is the page during the tutorial: what is not built yet is not broken."""
     with running("uvicorn-sansio", "first_chapter:application", tmp_path, ready="/") as server:
-        page = await open_tab(FirstChapter(f"http://127.0.0.1:{server.port}"))
+        url = f"http://127.0.0.1:{server.port}"
+        page = await open_tab(FirstChapter(url), prepare=lambda page: page.clock.install())
         await expect(state(page, "system")).to_have_text("Live")
         for card in CARDS[1:]:
             await expect(state(page, card)).to_have_text("Not there yet")
@@ -69,7 +70,12 @@ async def test_parts_appear_when_the_server_has_them(
         # It may be asked for, and the answer is still the same.
         await page.locator("#jobs").get_by_role("button", name="Look now").click()
         await expect(state(page, "jobs")).to_have_text("Not there yet")
+        # From now on, no pause ends by itself.
+        await page.clock.pause_at(await page.evaluate("Date.now() + 20_000"))
+    await expect(state(page, "system")).to_have_text("Offline")
     start_demo(server.port)
+    # One connection that is back is reason enough to look for what was not there.
+    await page.locator("#system").get_by_role("button", name="Try now").click()
     await all_live(page)
     await expect(page.locator("#jobs .card-body")).to_be_visible()
 
@@ -106,6 +112,7 @@ async def test_page_comes_back_after_the_server_does(
     await in_room(grace, 2)
     await expect(ada.locator("#room .alert")).to_be_empty()
     await expect(ada.locator("#room .notice", has_text="You are back")).to_be_visible()
+    await expect(ada.locator("#room .message.failed")).to_have_count(0)
     await expect(message_box(ada)).to_have_value("I am still here")
     await message_box(ada).press("Enter")
     await expect(grace.locator("#room .bubble")).to_have_text(

@@ -163,7 +163,7 @@ async def test_reliable_chat(shared_demo: "Demo", open_tab: OpenTab) -> None:
 
     # What the server says of a message that was lost is said where it is missing.
     routes[0].send('{"type":"missed"}')
-    await expect(grace.locator("#reliable .notice")).to_contain_text("messages were missed here")
+    await expect(grace.locator("#reliable .notice")).to_contain_text("Messages were missed here")
     await expect(ada.locator("#reliable .notice")).to_have_count(0)
 
     # A new name is the name here, too.

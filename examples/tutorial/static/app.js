@@ -24,7 +24,7 @@ function summary() {
   const absent = count("absent");
   if (live === cards.length) return [`All ${live} parts live`, "live"];
   if (count("connecting", "closed") && !count("waiting")) return ["Connecting", "connecting"];
-  if (live + absent === cards.length) return [`${live} live, ${absent} not there yet`, "live"];
+  if (live + absent === cards.length) return [`${live} live, ${absent} not there yet`, live ? "live" : "absent"];
   return [live ? `${live} of ${cards.length - absent} parts live` : "Offline", "waiting"];
 }
 

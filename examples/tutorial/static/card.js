@@ -19,7 +19,7 @@ function socketUrl(path, query) {
   return url;
 }
 
-// Events: "state", like the socket's, and "process" when the server has said its process number.
+// Events: "state", like the socket's, and "process" when another process serves it, or none.
 export class Card extends EventTarget {
   #element;
   #status;
@@ -72,8 +72,12 @@ export class Card extends EventTarget {
 
   #welcome({ process }) {
     this.alert("");
+    this.#showProcess(process);
+  }
+
+  #showProcess(process) {
     this.process = process;
-    this.#part("process").textContent = `process ${process}`;
+    this.#part("process").textContent = process === null ? "" : `process ${process}`;
     this.dispatchEvent(new Event("process"));
   }
 
@@ -84,7 +88,7 @@ export class Card extends EventTarget {
     this.#shown = shown;
     this.#element.dataset.state = shown;
     this.#part("state").textContent = STATES[shown];
-    if (shown !== "live") this.#part("process").textContent = "";
+    if (shown !== "live" && this.process !== null) this.#showProcess(null);
 
     const retry = this.#part("retry");
     const wasOn = document.activeElement;

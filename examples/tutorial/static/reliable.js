@@ -25,7 +25,7 @@ export function reliableCard() {
         welcomed = true;
       },
       message: (message) => conversation.hear(message),
-      missed: () => log.notice("The queue was full: messages were missed here."),
+      missed: () => log.notice("Messages were missed here."),
       error: () => conversation.fail(),
     },
   });
