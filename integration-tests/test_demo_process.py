@@ -198,6 +198,7 @@ def test_script_that_cannot_reach_anybody_says_so(shared_demo: Demo) -> None:
     assert sent.stderr.startswith("REDIS_URL is not set")
 
 
+@pytest.mark.timeout(300)  # they are seven
 def test_its_own_tests_pass(tmp_path: Path) -> None:
     """In a process of their own: they register layers, and their modules have common names."""
     options = ("-q", "-W", "error", *OLD_DEPENDENCIES, "-p", "no:cacheprovider")
@@ -207,7 +208,7 @@ def test_its_own_tests_pass(tmp_path: Path) -> None:
         env={key: value for key, value in os.environ.items() if key != "REDIS_URL"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
