@@ -114,13 +114,18 @@ class Reader:
         self.programs: list[Program] = []
         self.instead = dict(instead)
         self._state = folder.parent / f"{folder.name}-state"
-        python = str(Path(sys.executable).parent)
         ours = ("PYTHON", "PYTEST", "VIRTUAL_ENV", "FAST_CHANNELS", "COV", "REDIS", "UVICORN")
         own = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
         links = " ".join(filter(None, (str(wheels), own.get("PIP_FIND_LINKS"))))
+        # Python by itself: what the tests have installed beside it is not to be found.
+        tools = folder.parent / f"{folder.name}-python"
+        tools.mkdir()
+        (tools / "python").symlink_to(Path(sys.executable).resolve())
+        beside = str(Path(sys.executable).parent)
+        rest = [path for path in own["PATH"].split(os.pathsep) if path != beside]
         self.environment = {
             **own,
-            "PATH": os.pathsep.join((python, own["PATH"])),
+            "PATH": os.pathsep.join((str(tools), *rest)),
             "PIP_FIND_LINKS": links,
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PYTHONUNBUFFERED": "1",
