@@ -211,6 +211,7 @@ async def test_deploying(reader: Follower, open_tab: OpenTab) -> None:
     await say(first, "hello")
     for page in others:
         await expect(page.locator("#room-messages .bubble")).to_have_text("hello")
+        await expect(counter(page, "messages")).to_have_text("1")
     await first.get_by_role("button", name="Start a report").click()
     await expect(first.locator(".job-result")).to_have_text("5 words, longest 'Messages'")
     processes = {pid for page in pages for pid in await page.locator(".status .process").all()}
