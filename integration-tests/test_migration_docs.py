@@ -1,6 +1,9 @@
 """The check for those who migrate, and the pages that it leads to."""
 
+import ast
+import importlib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from fast_channels import migration
 from fast_channels.layers.redis import RedisChannelLayer, RedisPubSubChannelLayer
 from fast_channels.migration._command import check
 from fast_channels.migration._layers import OPTIONS, QUEUE_OPTIONS
-from fast_channels.migration._names_channels import SECTIONS
+from fast_channels.migration._names_channels import NAMES, SAME, SECTIONS
 from fast_channels_redis._layer import RedisLayer, RedisOptions
 
 SOURCE = "".join(each.read_text("utf-8") for each in Path(migration.__path__[0]).glob("*.py"))
@@ -57,6 +60,27 @@ def test_pages_and_sections_that_it_names_are_there() -> None:
     named |= {(pages["CHANNELS"], section) for section in SECTIONS.values()}
     assert {page for page, _ in named} == {*pages.values()}
     assert [(page, s) for page, s in sorted(named) if s not in anchors(ROOT / page)] == []
+
+
+def test_every_class_of_django_channels_is_known() -> None:
+    channels = find_spec("channels")
+    assert channels is not None
+    (folder,) = channels.submodule_search_locations or ()
+    modules = ("consumer", "exceptions", "layers", "routing", "sessions", "auth", "middleware")
+    inner = ("generic.http", "generic.websocket", "security.websocket", "testing.websocket")
+    classes = {
+        f"channels.{module}.{node.name}"
+        for module in (*modules, *inner, "testing.application", "testing.http")
+        for node in ast.parse(Path(folder, *module.split(".")).with_suffix(".py").read_text()).body
+        if isinstance(node, ast.ClassDef)
+    }
+    private = {"channels.routing.RoutePattern", "channels.sessions.InstanceSessionWrapper"}
+    assert classes - private <= NAMES.keys()
+
+
+def test_what_is_said_to_be_elsewhere_is_there() -> None:
+    for name, module in SAME.items():
+        assert hasattr(importlib.import_module(module), name.rpartition(".")[2])
 
 
 def test_it_knows_the_options_of_the_layers() -> None:

@@ -59,6 +59,13 @@ def find(tmp_path: Path) -> Check:
             ["2 django-channels channels.layers.get_channel_layer*"],
         ),
         (
+            "import channels_redis.core\nchannels_redis.core.RedisChannelLayer()",
+            [
+                "1 django-channels channels_redis.core*",
+                "2 django-channels channels_redis.core.RedisChannelLayer*",
+            ],
+        ),
+        (
             "from channels.generic.websocket import *",
             ["1 django-channels channels.generic.websocket*"],
         ),
@@ -115,7 +122,7 @@ def find(tmp_path: Path) -> Check:
             ],
         ),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_names_of_others_are_found(find: Check, source: str, found: list[str]) -> None:
     assert find(source) == found
@@ -207,7 +214,7 @@ def test_consumers_without_async(find: Check) -> None:
                 self.send_json({"type": "said.aloud", "text": content})
                 self.said({"text": content})
                 self.note(content)
-                async_to_sync(self.send_json)(content)
+                async_to_sync(self.send_json)({"type": "said"})
 
             def said(self, event):
                 pass
@@ -377,6 +384,16 @@ def test_classes_of_other_files(tmp_path: Path) -> None:
     }
 
 
+def test_a_class_that_may_be_one_of_two_is_none_of_them(tmp_path: Path) -> None:
+    for site in ("a", "b"):
+        (tmp_path / site).mkdir()
+        (tmp_path / site / "chat.py").write_text(
+            "from channels.consumer import SyncConsumer\nclass Base(SyncConsumer): pass\n"
+        )
+    (tmp_path / "rooms.py").write_text("from chat import Base\nclass Room(Base):\n    limits = 1\n")
+    assert {Path(each.path).name for each in check([tmp_path]).findings} == {"chat.py"}
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -456,6 +473,13 @@ def test_the_command(tmp_path: Path) -> None:
             "required": True,
         }
     ]
+
+
+def test_what_a_terminal_has_no_letters_for_is_escaped(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("from broadcaster import Broadcast\nBroadcast('kafka://host')")
+    code, output = run(tmp_path, encoding="ascii")
+    assert code == 1
+    assert "Broadcast(kafka://\\u2026)" in output
 
 
 def test_what_may_stay_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,29 +22,25 @@ _KNOWN: Final = {
 
 def find_imports(module: Module) -> Iterator[Finding]:
     """Names as they are imported, or as attributes of imported modules."""
+    imported: set[str] = set()
     for node in module.nodes:
-        match node:
-            case ast.Import():
-                for name in node.names:
-                    yield from _known(module, node, name.name)
-            case ast.ImportFrom():
-                source = source_of(node)
-                for name in node.names:
-                    full = source if name.name == "*" else join(source, name.name)
-                    yield from _known(module, node, full)
-            case ast.Attribute():
-                used = module.full_name(node)
-                # The imported name itself was reported where it was imported.
-                if used is not None and used not in module.imports.values():
-                    yield from _known(module, node, used)
-            case _:
-                pass
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            source = source_of(node) if isinstance(node, ast.ImportFrom) else ""
+            for name in node.names:
+                imported.add(full := join(source, name.name))
+                yield from _known(module, node, full)
+    for node in module.nodes:
+        if isinstance(node, ast.Attribute):
+            used = module.full_name(node)
+            # What was imported under this very name was reported there.
+            if used is not None and used not in imported:
+                yield from _known(module, node, used)
 
 
 def _known(module: Module, node: ast.expr | ast.stmt, name: str) -> Iterator[Finding]:
     found = _KNOWN.get(name)
     if found is None and isinstance(node, ast.ImportFrom):
-        # A name that a module has which is gone as a whole, or a star.
+        # A star, or a name of a module that is gone as a whole.
         name, found = source_of(node), _KNOWN.get(source_of(node))
     if found is not None:
         kind, advice = found

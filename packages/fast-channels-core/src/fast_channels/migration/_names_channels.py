@@ -4,7 +4,7 @@ from typing import Final
 
 from fast_channels.migration._finding import CHANNELS, Advice
 
-_SAME: Final = {
+SAME: Final = {
     "channels.generic.websocket.AsyncWebsocketConsumer": "fast_channels.consumer",
     "channels.generic.websocket.AsyncJsonWebsocketConsumer": "fast_channels.consumer",
     "channels.generic.http.AsyncHttpConsumer": "fast_channels.consumer",
@@ -132,7 +132,7 @@ def _page(name: str) -> str:
 NAMES: Final = {
     **{
         name: Advice(f"import it from {module}", _page(name))
-        for name, module in sorted(_SAME.items())
+        for name, module in sorted(SAME.items())
     },
     **{name: Advice(todo, _page(name)) for name, todo in _OTHER.items()},
     **{name: Advice(todo, _page(name)) for name, todo in _MODULES.items()},
