@@ -28,6 +28,7 @@ extensions = [
     "page_archive",
     "public_names",
     "pytest_fixtures",
+    "references",
     "repository_links",
     "signatures",
 ]

@@ -1,37 +1,23 @@
-"""The public names of the packages: all of them are in the reference, and references find them.
-
-Docstrings name what they speak of as an application does, `AsyncConsumer.on_drain` for example, and
-annotations name a class as its own module does. Both lead to the place in the reference.
-"""
+"""The public names of the packages, and that all of them are in the reference."""
 
 import ast
-import builtins
-import collections.abc
-import contextlib
 import importlib
 import inspect
 import pkgutil
 import sys
 import textwrap
 import typing
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
-from docutils import nodes
-from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
-from sphinx.util.nodes import make_refnode
 from sphinx.util.typing import ExtensionMetadata
 
 PACKAGES: Final = ("fast_channels", "fast_channels_redis", "fast_channels_testing")
 PLUGIN: Final = "fast_channels_testing.pytest_plugin"
 """It has no `__all__`: its public names are its fixtures."""
-
-_WITHOUT_MODULE: Final = (builtins, typing, collections.abc, contextlib)
-"""Where annotations have names from that they do not qualify."""
 
 logger = logging.getLogger(__name__)
 
@@ -141,10 +127,10 @@ def value_of(name: str, function: Any) -> object:
     """What a name in an annotation means; it may be imported for type checkers only."""
     if name in function.__globals__:
         return function.__globals__[name]
-    return _globals_of_all().get(name)
+    return globals_of_all().get(name)
 
 
-def _globals_of_all() -> dict[str, object]:
+def globals_of_all() -> dict[str, object]:
     found: dict[str, object] = {}
     for name, module in list(sys.modules.items()):
         if is_ours(name):
@@ -154,6 +140,10 @@ def _globals_of_all() -> dict[str, object]:
 
 def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of every public name that is nowhere in the reference."""
+    for name in public_modules():
+        module = importlib.import_module(name)
+        if name != PLUGIN and not hasattr(module, "__all__") and _defines_something(module):
+            logger.warning("%s does not say by __all__ what is public", name)
     documented = env.domains.python_domain.objects
     paths: dict[tuple[int, str], set[str]] = {}
     for path, value in public_names().items():
@@ -169,78 +159,22 @@ def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
                 logger.warning("not in the reference: %s.%s", home, member)
 
 
+def _defines_something(module: object) -> bool:
+    return any(
+        getattr(value, "__module__", None) == getattr(module, "__name__", "")
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+    )
+
+
 def skip(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: Any) -> bool | None:
     # The tests of the conformance suite are for whoever reads a report of it.
     return True if name.startswith("test_") or takes_private(obj) else None
-
-
-def resolve(
-    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, contnode: nodes.TextElement
-) -> nodes.Element | None:
-    if node.get("refdomain") != "py":
-        return None
-    target: str = node["reftarget"].removeprefix("~")
-    objects = env.domains.python_domain.objects
-    found = [name for name in _candidates(node, target) if name in objects][:1] or [
-        name for name, entry in objects.items() if name.endswith(f".{target}") and not entry.aliased
-    ]
-    if len(found) == 1:
-        entry = objects[found[0]]
-        return make_refnode(
-            app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, found[0]
-        )
-    if node["reftype"] == "obj":
-        return contnode  # single backticks, which may be around any code
-    if found:
-        logger.warning("%s may be any of %s", target, ", ".join(sorted(found)), location=node)
-        return contnode
-    return contnode if _is_foreign(target) or _is_of_an_annotation(node, target) else None
-
-
-def _candidates(node: addnodes.pending_xref, target: str) -> Iterator[str]:
-    names = public_names()
-    # A member, named in the docstring of a class that inherits it.
-    cls = names.get(f"{node.get('py:module')}.{node.get('py:class')}")
-    for base in cls.__mro__[1:] if isinstance(cls, type) else ():
-        yield from (f"{path}.{target}" for path, value in names.items() if value is base)
-    # Something by the module that it is defined in, which may be private.
-    module, _, last = target.rpartition(".")
-    for path, value in names.items():
-        if path.endswith(f".{last}") and getattr(value, "__module__", None) == module:
-            yield path
-
-
-def _is_foreign(name: str) -> bool:
-    """Whether it is of Python's library, or of a package that is not ours; no link, no warning."""
-    first, _, rest = name.partition(".")
-    if not rest and any(hasattr(each, first) for each in _WITHOUT_MODULE):
-        return True
-    return not is_ours(first) and first in sys.modules and _has(sys.modules[first], rest)
-
-
-def _is_of_an_annotation(node: nodes.Element, target: str) -> bool:
-    """Whether it is a type variable, say, or what a module of ours has imported."""
-    while node.parent is not None and not isinstance(node, addnodes.desc_signature):
-        node = node.parent
-    if not isinstance(node, addnodes.desc_signature) and not is_ours(target):
-        return False  # Only autodoc has whole paths, also where it says what an alias is of.
-    try:
-        value = pkgutil.resolve_name(target) if "." in target else _globals_of_all()[target]
-    except (AttributeError, ImportError, KeyError, ValueError):
-        return False
-    return not is_private_class(value)
-
-
-def _has(value: object, path: str) -> bool:
-    for part in path.split(".") if path else ():
-        value = getattr(value, part, None)
-    return value is not None
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     for cls in public_classes():
         public_members(cls)  # autodoc adds to the annotations of classes
     app.connect("autodoc-skip-member", skip)
-    app.connect("missing-reference", resolve)
     app.connect("env-check-consistency", check_complete)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
