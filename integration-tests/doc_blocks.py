@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn, Self
 
 PROGRAM: Final = "example.py"
 TESTS: Final = "test_example.py"
-TIMEOUT: Final = 60
+TIMEOUT: Final = 100
 PATIENCE: Final = 20
 """Seconds for each wait of a communicator: the one that readers have is short where much runs."""
 
