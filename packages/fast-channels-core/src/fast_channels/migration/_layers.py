@@ -46,8 +46,7 @@ _POSITIONAL: Final = Advice("give all options but hosts by keyword", f"{FROM_1X}
 _NO_LAYER: Final = Advice("no counterpart that is known here: choose one of the layers", _SECTION)
 _PAGE_OF_TYPES: Final = f"{CHANNELS}#names-that-are-taken"
 _BLOCKING: Final = Advice(
-    "goes on working; get_sync_channel_layer(alias) does the same without a thread and an event "
-    "loop for every call, and in an async method just await it",
+    "works; get_sync_channel_layer(alias) costs less, and in a coroutine await the call itself",
     f"{CHANNELS}#sending-from-elsewhere",
     required=False,
 )
