@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from textwrap import dedent
 
 import pytest
 
+from fast_channels import migration
 from fast_channels.consumer import (
     AsyncConsumer,
     AsyncHttpConsumer,
@@ -473,6 +475,21 @@ def test_the_command(tmp_path: Path) -> None:
             "required": True,
         }
     ]
+
+
+def test_it_runs_where_the_rest_of_the_package_is_gone(tmp_path: Path) -> None:
+    here = tmp_path / "fast_channels" / "migration"
+    shutil.copytree(migration.__path__[0], here, ignore=shutil.ignore_patterns("__pycache__"))
+    process = subprocess.run(
+        # Without site, and so without what is installed.
+        [sys.executable, "-S", "-m", "fast_channels.migration", str(here)],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_what_a_terminal_has_no_letters_for_is_escaped(tmp_path: Path) -> None:
