@@ -123,6 +123,29 @@ BAD_FRAMES: dict[str, list[object]] = {
     "/ws/notifications": [],
     "/ws/analytics": [],
 }
+WITH_A_FULL_QUEUE = """
+import asyncio
+
+import runners
+from fast_channels.testing import WebsocketCommunicator, lifespan
+from main import app
+
+runners.MAX_WAITING = 0
+
+
+async def main():
+    async with (
+        lifespan(app) as running,
+        WebsocketCommunicator(running, "/ws/jobs", timeout=30) as client,
+    ):
+        await client.receive_json()
+        for _ in range(21):
+            await client.send_json({"type": "start", "job": "report", "text": "x", "ref": "1"})
+            print((await client.receive_json())["detail"])
+
+
+asyncio.run(main())
+"""
 OLD_DEPENDENCIES = ("-W", "default::DeprecationWarning")
 """Old releases of what the application imports deprecate each other, before a line of ours runs."""
 
@@ -163,6 +186,20 @@ def test_page_follows_some_jobs_at_a_time(shared_demo: Demo) -> None:
         assert answer["detail"] == "You follow 20 jobs already."
         heard(connection, "finished")
         assert start_report(connection)["type"] == "started"
+
+
+def test_refused_job_is_not_followed(shared_demo: Demo) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-c", WITH_A_FULL_QUEUE],
+        cwd=TUTORIAL,
+        env=shared_demo.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode == 0, refused.stderr
+    assert {*refused.stdout.splitlines()} == {"Too many jobs wait already. Try again in a moment."}
 
 
 def start_report(connection: ClientConnection) -> Frame:

@@ -84,10 +84,15 @@ class Jobs(PageConsumer):
     async def start(self, job: str, text: str, ref: str) -> None:
         job_id = secrets.token_hex(16)
         started = {"type": "started", "id": job_id, "job": job, "ref": ref}
-        await self.channel_layer.group_add(group_name("job", job_id), self.channel_name)
+        group = group_name("job", job_id)
+        await self.channel_layer.group_add(group, self.channel_name)
         # What the job reports waits until this handler is done, so "started" comes first.
-        await asyncio.to_thread(runner().keep, job_id, started)
-        await asyncio.to_thread(runner().start, job_id, run, job, text)
+        try:
+            await asyncio.to_thread(runner().keep, job_id, started)
+            await asyncio.to_thread(runner().start, job_id, run, job, text)
+        except Exception:
+            await self.channel_layer.group_discard(group, self.channel_name)
+            raise
         await self.send_json(started)
         await record("jobs")
 
