@@ -71,7 +71,12 @@ def test_from_an_empty_environment_to_several_processes(
 def copied_tree(tmp_path: Path) -> Path:
     """What is tracked, as a clone of the repository has it."""
     names = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+        # Also where the checkout is another user's, as in some containers.
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     for name in filter(None, names.split("\0")):
         copy = tmp_path / "clone" / name
