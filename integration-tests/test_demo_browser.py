@@ -71,7 +71,7 @@ async def test_parts_appear_when_the_server_has_them(
         await page.locator("#jobs").get_by_role("button", name="Look now").click()
         await expect(state(page, "jobs")).to_have_text("Not there yet")
         # From now on, no pause ends by itself.
-        await page.clock.pause_at(await page.evaluate("Date.now() + 20_000"))
+        await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 20"))
     await expect(state(page, "system")).to_have_text("Offline")
     start_demo(server.port)
     # One connection that is back is reason enough to look for what was not there.
@@ -150,13 +150,15 @@ async def test_page_leaves_a_server_that_is_silent(
     ada = await open_tab(demo, prepare=lambda page: page.clock.install())
     await all_live(ada)
     demo.process.send_signal(signal.SIGSTOP)
-    await ada.clock.fast_forward(20_000)
+    # From here on no time passes by itself.
+    await ada.clock.pause_at(await ada.evaluate("Date.now() / 1000 + 20"))
     for card in CARDS:
         await expect(state(ada, card)).to_have_text("Live")
     await ada.clock.fast_forward(11_000)
     for card in CARDS:
         await expect(state(ada, card)).to_have_text("Offline")
     demo.process.send_signal(signal.SIGCONT)
+    await ada.clock.resume()
     await all_live(ada)
 
 
