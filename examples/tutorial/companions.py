@@ -39,8 +39,9 @@ class Companions:
         # At a path nobody else has access to, so it needs neither a port nor a password.
         folder = self._folders.enter_context(tempfile.TemporaryDirectory(prefix="tutorial-"))
         path = f"{folder}/redis.sock"
-        options = f"--port 0 --unixsocket {path} --unixsocketperm 700 --dir {folder}"
-        command = [str(programs[0]), *options.split(), "--save", "", "--appendonly", "no"]
+        options = ("--port", "0", "--save", "", "--appendonly", "no", "--dir", folder)
+        where = ("--unixsocket", path, "--unixsocketperm", "700")
+        command = [str(programs[0]), *options, *where]
         server = self.start("Redis", command, stdout=subprocess.PIPE)
         if server.stdout is None or not any("Ready to accept" in line for line in server.stdout):
             raise SystemExit("Redis did not start.")

@@ -82,7 +82,7 @@ def start_companions(companions: Companions) -> str:
     url = os.environ.get("REDIS_URL")
     if not url:
         url = os.environ["REDIS_URL"] = companions.start_redis()
-        sender = f"REDIS_URL={url} {sender}"
+        sender = f"REDIS_URL={shlex.quote(url)} {sender}"
     companions.start_worker(url)
     companions.start_counter()
     return f"From another terminal, this notifies all pages:\n  {sender}"
