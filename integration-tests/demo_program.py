@@ -114,7 +114,10 @@ def open_socket(demo: Demo, path: str, origin: str | None = None) -> ClientConne
     # With a socket of our own no proxy of the environment gets between.
     tcp = socket.create_connection(("127.0.0.1", demo.port))
     return connect(
-        f"ws://127.0.0.1:{demo.port}{path}", sock=tcp, origin=Origin(origin) if origin else None
+        f"ws://127.0.0.1:{demo.port}{path}",
+        sock=tcp,
+        origin=Origin(origin) if origin else None,
+        open_timeout=PATIENCE,
     )
 
 

@@ -50,6 +50,8 @@ class Runner:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # An example that is to have Redis is told so.
+            env={name: text for name, text in os.environ.items() if name != "REDIS_URL"},
         )
         return self
 

@@ -68,7 +68,8 @@ def test_room_is_one_over_two_processes(demo: Demo) -> None:
         assert len(processes) == 2
 
         second.close()
-        assert heard(first, "left")["member"] == renamed
+        while heard(first, "left")["member"] != renamed:
+            pass  # it is of those who were in the same process
 
 
 def test_reliable_chat_is_one_over_two_processes(demo: Demo) -> None:

@@ -141,7 +141,7 @@ def test_units_are_what_systemd_takes(tmp_path: Path) -> None:
         [program, "verify", "--man=no", *(str(path) for path in tmp_path.iterdir())],
         capture_output=True,
         text=True,
-        timeout=DEADLINE,
+        timeout=3 * DEADLINE,
     )
     # It may complain of other units of the machine.
     assert [line for line in verified.stderr.splitlines() if "tutorial" in line] == []
@@ -213,7 +213,7 @@ def test_worker_finds_redis(redis_server: RedisServer) -> None:
         env={**os.environ, **dict.fromkeys(names, redis_server.url)},
         capture_output=True,
         text=True,
-        timeout=DEADLINE,
+        timeout=3 * DEADLINE,
     )
     assert worked.returncode == 0, worked.stderr
     assert "Listening on tutorial" in worked.stdout + worked.stderr

@@ -35,7 +35,7 @@ def talk(reader: Reader, path: str) -> ClientConnection:
     # With a socket of our own no proxy of the environment gets between.
     port = reader.environment["UVICORN_PORT"]
     tcp = socket.create_connection(("127.0.0.1", int(port)))
-    return connect(f"ws://127.0.0.1:{port}{path}", sock=tcp)
+    return connect(f"ws://127.0.0.1:{port}{path}", sock=tcp, open_timeout=DEADLINE)
 
 
 def test_from_an_empty_environment_to_several_processes(

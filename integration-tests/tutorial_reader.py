@@ -203,9 +203,11 @@ class Reader:
     def stop(self, program: Program) -> None:
         """Press Ctrl+C in its terminal; it ends without a complaint."""
         self.programs.remove(program)
-        code = program.stop()
-        output = program.output()
-        program.kill()
+        try:
+            code = program.stop()
+            output = program.output()
+        finally:
+            program.kill()
         assert code in (0, -signal.SIGINT, 128 + signal.SIGINT), f"{program.command}: {code}"
         assert not re.search("traceback|error", output, re.IGNORECASE), output
 

@@ -16,7 +16,7 @@ from fast_channels.testing import (
 )
 from main import app
 
-PATIENCE = 10
+PATIENCE = 20
 """Seconds; nothing takes one of them, unless the machine has much else to do."""
 
 
