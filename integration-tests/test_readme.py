@@ -51,6 +51,10 @@ def test_both_commands_are_there() -> None:
         assert f"python -m pip install nox && python -m nox -s {session}" in commands()
 
 
+def test_first_page_of_the_documentation_has_the_same_example() -> None:
+    assert file("app.py", ROOT / "docs" / "index.md") == file("app.py", ROOT / "README.md")
+
+
 def test_example_is_a_chat(tmp_path: Path) -> None:
     code = next(block for kind, block in BLOCKS if kind == "python" and "FastAPI(" in block)
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
