@@ -62,6 +62,8 @@ toc_object_entries_show_parents = "hide"
 page_archive_folder = "examples/tutorial/static"
 
 html_theme = "furo"
+# The counterpart of the light one; the theme's own underlines names as if they were links.
+pygments_dark_style = "a11y-high-contrast-dark"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
