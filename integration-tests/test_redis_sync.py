@@ -84,6 +84,20 @@ async def test_calls_from_many_threads_share_a_connection(
     assert len(clients) == 1, clients
 
 
+def test_program_that_has_ended_is_gone(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once and not at the end of its lease, also if the server's name has to be looked up."""
+    prefix = token_hex(4)
+    config = {"hosts": [f"redis://localhost:{redis_server.port}"], "prefix": prefix}
+    monkeypatch.setenv("LAYER", "fast_channels.layers.redis.RedisChannelLayer")
+    monkeypatch.setenv("LAYER_CONFIG", json.dumps({**config, "send_timeout": DEADLINE}))
+    with redis_server.counting() as counts:
+        subprocess.run(program("sync_calls.py", "sync-layer", "0", "1"), check=True, timeout=60)
+    assert counts["zrem"] == 1
+    assert redis_server.execute("KEYS", f"{prefix}:*") == []
+
+
 @pytest.mark.parametrize("how", ["os.fork", "fork", "forkserver", "spawn"])
 async def test_processes_send_beside_each_other(
     layer: BrokerChannelLayer, redis_server: RedisServer, how: str

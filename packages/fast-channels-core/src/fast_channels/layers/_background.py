@@ -6,13 +6,29 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from fast_channels.exceptions import BlockingCallError, ChannelLayerUnavailable
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 PATIENCE: Final = 5
 """Seconds that a fork, or the end of the process, waits for the loop; it is much faster."""
+
+
+class _NoThreads(ThreadPoolExecutor):
+    """Calls at once, where threads may not be started any more."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future = Future[T]()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 class _Background:
@@ -56,7 +72,9 @@ class _Background:
 
     async def _finish(self) -> None:
         # Nodes stop with the asynchronous generators, while their tasks still run: so they can
-        # take leave of the broker. Threads may not be started now, for executors or anything.
+        # take leave of the broker, over new connections. The loop looks for the broker's address
+        # in a thread, and none may be started now.
+        self.loop.set_default_executor(_NoThreads(1))
         await self.loop.shutdown_asyncgens()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
