@@ -153,7 +153,7 @@ def clients_of_two_workers(
 ) -> dict[int, ClientConnection]:
     """Connect until there is a client of each of two workers, which are none of those."""
     clients: dict[int, ClientConnection] = {}
-    give_up_at = time.monotonic() + DEADLINE
+    give_up_at = time.monotonic() + 3 * DEADLINE
     while len(clients) < 2:
         assert time.monotonic() < give_up_at, server.output()
         # One that has drained refuses what it still gets, and then closes the socket.
