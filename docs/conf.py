@@ -2,8 +2,8 @@
 
 Pages link to each other and to files of the repository with relative Markdown links, which work
 where the files are read as they are, too; see `_ext/repository_links.py`. What lies outside docs/
-is not part of the site, with one exception: a link to the folder `examples/tutorial/static`
-becomes a link to the archive of it, `downloads/page.zip`::
+is not part of the site, but for `downloads` below: links to these folders become links to archives
+of them, and links to their files lead to copies::
 
     Unpack [page.zip](../../examples/tutorial/static) next to `main.py`.
 """
@@ -24,8 +24,8 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "docstrings",
+    "downloads",
     "exception_tree",
-    "page_archive",
     "public_names",
     "pytest_fixtures",
     "references",
@@ -59,7 +59,7 @@ autodoc_default_options = {
 python_maximum_signature_line_length = 110
 toc_object_entries_show_parents = "hide"
 
-page_archive_folder = "examples/tutorial/static"
+downloads = {"examples/deploy": "deploy", "examples/tutorial/static": "page"}
 
 html_theme = "furo"
 # The counterpart of the light one; the theme's own underlines names as if they were links.

@@ -90,6 +90,8 @@ def shared_demo() -> Iterator[Demo]:
 @pytest.fixture(scope="session")
 def our_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a wheel of each of our distributions, for pip to find them."""
+    # Debian's Python cannot make environments without its package python3-venv.
+    pytest.importorskip("ensurepip", reason="`python -m venv` does not work with this Python")
     return build_wheels(tmp_path_factory.mktemp("wheels"))
 
 

@@ -1,9 +1,9 @@
 """README.md's commands, word for word, in an environment that has nothing but what they install."""
 
 import json
+import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -69,20 +69,10 @@ def test_from_an_empty_environment_to_several_processes(
 
 @pytest.fixture
 def copied_tree(tmp_path: Path) -> Path:
-    """What is tracked, as a clone of the repository has it."""
-    names = subprocess.run(
-        # Also where the checkout is another user's, as in some containers.
-        ["git", "-c", "safe.directory=*", "ls-files", "-z"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in filter(None, names.split("\0")):
-        copy = tmp_path / "clone" / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes((ROOT / name).read_bytes())
-    return tmp_path / "clone"
+    """The tree as a clone of the repository has it: without what was made in it."""
+    made = (".git", ".nox", ".venv", ".*_cache", "__pycache__", "artifacts", "build", "dist")
+    ignore = shutil.ignore_patterns(*made)
+    return shutil.copytree(ROOT, tmp_path / "clone", ignore=ignore, symlinks=True)
 
 
 def test_demo_of_a_fresh_clone(reader: Reader, copied_tree: Path) -> None:

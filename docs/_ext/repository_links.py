@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from page_archive import link_to_archive
+from downloads import link_to_download
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
@@ -60,7 +60,7 @@ class RepositoryLinks(SphinxTransform):
 
     def _replacement(self, node: nodes.Element, target: str) -> list[nodes.Node]:
         text = node.children[0].children if node.children else [nodes.Text(target)]
-        link = link_to_archive(self.app, self.env.docname, target)
+        link = link_to_download(self.app, self.env.docname, target)
         if link is None and (address := repository()) is not None:
             link = nodes.reference("", "", internal=False, refuri=f"{address}/blob/HEAD/{target}")
         if link is not None:
