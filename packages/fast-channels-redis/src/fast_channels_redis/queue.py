@@ -23,7 +23,7 @@ class RedisChannelLayer(RedisLayer):
     On one server, all members of a group get its messages in one order; over several hosts or on
     a Cluster, in one order for each sender.
 
-    ``lease``: seconds after which a process that was killed is taken out of its groups.
+    ``lease``: seconds; a process that was killed is taken out of its groups within two of them.
     ``wait_replicas``: ``send`` and ``group_send`` return when so many replicas have the message,
     and raise :class:`ChannelLayerUnavailable` if they do not within half of ``send_timeout``.
     The other options, by keyword, are those of :class:`RedisPubSubChannelLayer`.

@@ -33,7 +33,7 @@ class BaseChannelLayer(ABC):
     - When :meth:`group_add` has returned, every later :meth:`group_send`, from any process,
       reaches the new member.
     - A message that has waited longer than ``expiry`` is not delivered.
-    - A member is never taken out of a group while its process lives.
+    - A member is never taken out of a group while its process lives and runs.
 
     What none promises: that a message arrives. A channel may be gone, a member full, a process
     killed. Cancelling a call leaves the layer consistent: a cancelled :meth:`receive` loses no

@@ -79,7 +79,9 @@ def _below(folder: Path) -> Iterator[Path]:
             and not name.startswith(".")
             and not os.path.exists(os.path.join(here, name, "pyvenv.cfg"))
         )
-        yield from (Path(here, name) for name in sorted(files) if name.endswith(".py"))
+        paths = (Path(here, name) for name in sorted(files) if name.endswith(".py"))
+        # Files in this sense are pipes, too, which would be waited for.
+        yield from (path for path in paths if path.is_file())
 
 
 def main(arguments: Sequence[str]) -> int:
