@@ -63,7 +63,7 @@ class Proxy:
         self._target = target
         self._tls = tls
         self._tasks = set[asyncio.Task[None]]()
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_ignore)
         self._requests = asyncio.Event()
@@ -139,28 +139,51 @@ class Proxy:
         await self._gate(True, True)
 
     async def _accept(self) -> None:
-        assert self._server is None, "it is listening"
-        self._server = await asyncio.start_server(self._connected, *self.address)
+        assert self._listener is None, "it is listening"
+        self._listener = socket.create_server(self.address)
+        self._listener.setblocking(False)
+        self._loop.add_reader(self._listener, self._accept_one, self._listener)
+
+    def _accept_one(self, listener: socket.socket) -> None:
+        # By itself, because asyncio's server takes some rounds of the loop until anybody knows of
+        # a connection, and it would outlive a cut, or the loop.
+        try:
+            link, _ = listener.accept()
+        except OSError:
+            return  # it has gone again
+        link.setblocking(False)
+        self.accepted += 1
+        task = self._loop.create_task(self._serve(link))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # Also if it was cancelled before it has begun.
+        task.add_done_callback(lambda _: link.close())
 
     async def _refuse(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         await self._cut()
 
     async def _cut(self) -> None:
-        # A connection that was accepted just now has a task that has not begun yet.
-        await asyncio.sleep(0)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.accepted += 1
+    async def _streams(
+        self, link: socket.socket
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Those of a server, which matters to TLS."""
+        opened: asyncio.Future[asyncio.StreamWriter] = self._loop.create_future()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader, lambda _, writer: opened.set_result(writer))
+        await self._loop.connect_accepted_socket(lambda: protocol, link)
+        return reader, opened.result()
+
+    async def _serve(self, link: socket.socket) -> None:
+        reader, writer = await self._streams(link)
         # Asked now: the transport of a TLS connection that has ended cannot be asked any more.
         links = {writer: writer.get_extra_info("socket")}
         try:
@@ -176,14 +199,12 @@ class Proxy:
                 each.close()
                 await each.wait_closed()
         except (OSError, asyncio.CancelledError):
-            for each, link in links.items():
-                if link.fileno() >= 0:
-                    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            for each, plain in links.items():
+                if plain.fileno() >= 0:
+                    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
                 each.transport.abort()
             # One that was waited for when this was cancelled is cancelled for good.
             await asyncio.gather(*(each.wait_closed() for each in links), return_exceptions=True)
-        finally:
-            self._tasks.discard(task)
 
     async def _pass_on(self, requests: _Direction, replies: _Direction) -> None:
         """Until one side has closed and the other has been told."""
