@@ -68,12 +68,18 @@ def test_every_class_of_django_channels_is_known() -> None:
     folder = (channels.submodule_search_locations or [""])[0]
     modules = ("consumer", "exceptions", "layers", "routing", "sessions", "auth", "middleware")
     inner = ("generic.http", "generic.websocket", "security.websocket", "testing.websocket")
+    paths = {
+        module: Path(folder, *module.split(".")).with_suffix(".py")
+        for module in (*modules, *inner, "testing.application", "testing.http")
+    }
     classes = {
         f"channels.{module}.{node.name}"
-        for module in (*modules, *inner, "testing.application", "testing.http")
-        for node in ast.parse(Path(folder, *module.split(".")).with_suffix(".py").read_text()).body
+        for module, path in paths.items()
+        if path.exists()  # 4.1 has not yet all of them
+        for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.ClassDef)
     }
+    assert "channels.consumer.AsyncConsumer" in classes
     private = {"channels.routing.RoutePattern", "channels.sessions.InstanceSessionWrapper"}
     assert classes - private <= NAMES.keys()
 

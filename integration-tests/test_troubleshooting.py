@@ -41,6 +41,7 @@ def plain(text: str) -> str:
         (r"specific\.[0-9a-f]{16}![0-9a-f]+", "CHANNEL"),
         (r" \([a-z.]+: \d+ since the last such line\)", ""),
         (r"\s+", " "),
+        (r"(within \S+ s:) .*", r"\1 REASON"),  # in the words of redis-py, which change
     ):
         text = re.sub(pattern, stands_for, text)
     return text.strip()
