@@ -1,5 +1,6 @@
 """Servers in processes of their own, and what they and their applications have to say."""
 
+import itertools
 import json
 import os
 import signal
@@ -59,6 +60,8 @@ class Reports:
         self._news = threading.Condition()
         self._all: list[Report] = []
         self._logs_seen = 0
+        self._asked = itertools.count(1)
+        self._answered = 0
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -70,11 +73,23 @@ class Reports:
                 for line in lines:
                     if not line:
                         return
-                    self._all.append(json.loads(line))
+                    if line.isdigit():
+                        self._answered = int(line)
+                    else:
+                        self._all.append(json.loads(line))
                 self._news.notify_all()
 
     def find(self, what: str, **details: object) -> list[Report]:
-        """Those that say this, so far."""
+        """Those that say this, of all that were written until now."""
+        if self._thread.is_alive():
+            # What is written last is read last.
+            number = next(self._asked)
+            os.write(self._file.fileno(), b"%d\n" % number)
+            with self._news:
+                assert self._news.wait_for(lambda: self._answered >= number, timeout=DEADLINE)
+        return self._found(what, **details)
+
+    def _found(self, what: str, **details: object) -> list[Report]:
         wanted = {"what": what, **details}
         return [report for report in self._all.copy() if wanted.items() <= report.items()]
 
@@ -82,10 +97,10 @@ class Reports:
         """Those that say this, once there are ``count`` of them."""
         with self._news:
             came = self._news.wait_for(
-                lambda: len(self.find(what, **details)) >= count, timeout=DEADLINE
+                lambda: len(self._found(what, **details)) >= count, timeout=DEADLINE
             )
         assert came, f"expected {count} x {what} {details}, got {self._all}"
-        return self.find(what, **details)
+        return self._found(what, **details)
 
     def new_logs(self, expected: int = 0) -> list[Report]:
         """What the library has logged since the last call; waits for as many as are expected."""
