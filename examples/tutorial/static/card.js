@@ -51,7 +51,8 @@ export class Card extends EventTarget {
     this.socket.addEventListener("json", ({ detail: message }) => {
       if (message.type === "welcome") this.#welcome(message);
       on[message.type]?.(message);
-      if (message.type === "error") this.alert(message.detail);
+      // "detail" is the application's word, "message" that of Fast Channels for frames it refuses.
+      if (message.type === "error") this.alert(message.detail ?? message.message);
     });
     for (const button of [this.#part("retry"), absent.querySelector("button")]) {
       button.addEventListener("click", () => this.socket.retryNow());
