@@ -1,10 +1,11 @@
 """What is installed: leftovers of 1.x, and what it took with it."""
 
+import csv
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, distributions
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from fast_channels.migration._finding import FROM_1X, Finding
@@ -51,9 +52,20 @@ def _files_of(owners: Iterable[Distribution]) -> set[Path]:
     return {
         Path(str(owner.locate_file(file)))
         for owner in owners
-        for file in owner.files or ()
-        if file.parts[0] == _PACKAGE and file.suffix == ".py"
+        for file in _recorded(owner)
+        if file.parts[:1] == (_PACKAGE,) and file.suffix == ".py"
     }
+
+
+def _recorded(owner: Distribution) -> Iterator[PurePosixPath]:
+    """What was installed. `files` will not do: from Python 3.13 on it leaves out what is gone."""
+    record = owner.read_text("RECORD")
+    if record is None:  # by an installer from before wheels
+        yield from owner.files or ()
+        return
+    for row in csv.reader(record.splitlines()):
+        if row:
+            yield PurePosixPath(row[0])
 
 
 def _is_editable(distribution: Distribution) -> bool:
