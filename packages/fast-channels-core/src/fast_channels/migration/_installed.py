@@ -58,7 +58,7 @@ def _files_of(owners: Iterable[Distribution]) -> set[Path]:
 
 
 def _recorded(owner: Distribution) -> Iterator[PurePosixPath]:
-    """What was installed. `files` will not do: from Python 3.13 on it leaves out what is gone."""
+    """What was installed. `files` will not do: from Python 3.12 on it leaves out what is gone."""
     record = owner.read_text("RECORD")
     if record is None:  # by an installer from before wheels
         yield from owner.files or ()
