@@ -188,16 +188,21 @@ def test_page_follows_some_jobs_at_a_time(shared_demo: Demo) -> None:
         assert start_report(connection)["type"] == "started"
 
 
-def test_refused_job_is_not_followed(shared_demo: Demo) -> None:
-    refused = subprocess.run(
-        [sys.executable, "-c", WITH_A_FULL_QUEUE],
-        cwd=TUTORIAL,
-        env=shared_demo.environment,
+def run_beside(demo: Demo, *command: str) -> subprocess.CompletedProcess[str]:
+    """Another program in the demo's folder, with its environment."""
+    return subprocess.run(
+        command,
+        cwd=demo.folder,
+        env=demo.environment,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_refused_job_is_not_followed(shared_demo: Demo) -> None:
+    refused = run_beside(shared_demo, sys.executable, "-c", WITH_A_FULL_QUEUE)
     assert refused.returncode == 0, refused.stderr
     assert {*refused.stdout.splitlines()} == {"Too many jobs wait already. Try again in a moment."}
 
@@ -208,29 +213,13 @@ def start_report(connection: ClientConnection) -> Frame:
 
 
 def test_several_processes_need_redis(shared_demo: Demo) -> None:
-    refused = subprocess.run(
-        [*shared_demo.command, "--workers", "2"],
-        cwd=shared_demo.folder,
-        env=shared_demo.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    refused = run_beside(shared_demo, *shared_demo.command, "--workers", "2")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "several workers reach each other only through Redis: add --redis" in refused.stderr
 
 
 def test_script_that_cannot_reach_anybody_says_so(shared_demo: Demo) -> None:
-    sent = subprocess.run(
-        [shared_demo.command[0], "send.py", "Hello"],
-        cwd=shared_demo.folder,
-        env=shared_demo.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    sent = run_beside(shared_demo, shared_demo.command[0], "send.py", "Hello")
     assert (sent.returncode, sent.stdout) == (1, "")
     assert sent.stderr.startswith("REDIS_URL is not set")
 
