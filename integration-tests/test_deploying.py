@@ -18,6 +18,7 @@ import pytest
 import yaml
 from clients import closed_with, heard, open_websocket, say
 from layer_faults import on_one_server
+from markdown_blocks import blocks
 from redis_servers import RedisServer
 from serving import DEADLINE, Server, free_port, running
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -27,7 +28,7 @@ ROOT: Final = Path(__file__).parent.parent
 DEPLOY: Final = ROOT / "examples" / "deploy"
 UNIT: Final = DEPLOY / "tutorial.service"
 TUTORIAL: Final = ROOT / "examples" / "tutorial"
-PAGE: Final = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
+PAGE: Final = ROOT / "docs" / "how-to" / "deploy.md"
 DRAIN_ENDS_AFTER: Final = 2
 """Seconds that a drain may take beyond its timeout."""
 
@@ -52,14 +53,18 @@ def kubernetes() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("language", "block"),
-    re.findall(r"^```(ini|nginx|dockerfile|yaml)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL),
+    [
+        (language, block)
+        for language in ("ini", "nginx", "dockerfile", "yaml")
+        for block in blocks(PAGE, language)
+    ],
 )
 def test_blocks_of_the_page_are_from_the_files(language: str, block: str) -> None:
     assert any(block in path.read_text() for path in DEPLOY.iterdir())
 
 
 def test_whole_files_are_shown() -> None:
-    shown = re.findall(r"^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    shown = blocks(PAGE, r"\w*")
     names = ("tutorial.service", "tutorial.socket", "nginx.conf", "Caddyfile", "Dockerfile")
     for name in names:
         assert (DEPLOY / name).read_text() in shown, name

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from doc_blocks import PROGRAM, TESTS, Runner
+from markdown_blocks import blocks
 from redis_servers import RedisServer
 
 ROOT = Path(__file__).parent.parent
@@ -25,11 +26,6 @@ WRITE_A_LAYER = DOCS / "how-to" / "write-a-channel-layer.md"
 
 def name_of(page: Path) -> str:
     return page.relative_to(DOCS).with_suffix("").as_posix()
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -103,7 +99,7 @@ def test_layer_that_is_written_there_passes_the_suite(tmp_path: Path) -> None:
 
 def test_module_of_the_page_is_the_chats() -> None:
     """Comments aside, which are about the chat."""
-    shown, _ = re.findall(r"^```js\n(.*?)^```$", LIFE_CYCLE.read_text(), re.MULTILINE | re.DOTALL)
+    shown, _ = blocks(LIFE_CYCLE, "js")
     module = (ROOT / "examples" / "tutorial" / "static" / "heartbeat.js").read_text()
     assert shown == re.sub(r"^//.*\n", "", module, flags=re.MULTILINE).lstrip()
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from markdown_blocks import blocks
 from test_docs import DOCS, PAGES, ROOT, anchors, python_blocks
 
 from fast_channels import migration
@@ -41,8 +42,7 @@ def test_it_finds_in_the_pages_only_what_was_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PEERS, ids=lambda page: page.stem)
 def test_what_the_pages_say_was_before_has_to_change(page: Path, tmp_path: Path) -> None:
     """Also where the peer is not installed here, so that the block is no Python one."""
-    text = page.read_text(encoding="utf-8")
-    block = re.findall(r"^```(?:text|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[0]
+    block = blocks(page, "(?:text|python)")[0]
     imports = {
         "broadcaster": "from broadcaster import Broadcast\n",
         "python-socketio": "import socketio\n",

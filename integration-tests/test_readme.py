@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from clients import heard, open_websocket, say
+from markdown_blocks import blocks
 from redis_servers import RedisServer
 from redis_servers.fixtures import TrioFactory
 from serving import DEADLINE, Server, free_port
@@ -38,8 +39,7 @@ def commands() -> list[str]:
 def file(name: str, page: Path) -> str:
     """The code that a page gives for it."""
     start = f"# {name}\n"
-    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return the_only([block for block in blocks if block.startswith(start)], name)
+    return the_only([each for each in blocks(page, "python") if each.startswith(start)], name)
 
 
 def chat_path() -> str:

@@ -1,23 +1,20 @@
 """Users that may do no more than docs/how-to/sentinel-and-cluster.md says can use the layers."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from layer_faults import MakeLayer, both_layers, on_one_server, within_deadline
+from markdown_blocks import blocks
 from redis_servers.fixtures import ClusterFactory, ServerFactory, TrioFactory
 
 from fast_channels_redis import RedisChannelLayer
 from fast_channels_redis._layer import RedisLayer
 
-PAGE: Final = (
-    Path(__file__).parent.parent / "docs" / "how-to" / "sentinel-and-cluster.md"
-).read_text()
+PAGE: Final = Path(__file__).parent.parent / "docs" / "how-to" / "sentinel-and-cluster.md"
 OF_SERVERS, OF_CLUSTERS, OF_SENTINELS = (
-    block.split()
-    for block in re.findall(r"^```text\n(ACL SETUSER .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    block.split() for block in blocks(PAGE, "text") if block.startswith("ACL SETUSER ")
 )
 USER: Final = {"username": "chat", "password": "secret"}
 PREFIX: Final = "chat"

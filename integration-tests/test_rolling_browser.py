@@ -1,9 +1,9 @@
 """The client of docs/how-to/rolling-deploys.md comes back when it should, in a real browser."""
 
-import re
 from pathlib import Path
 
 import pytest
+from markdown_blocks import blocks
 from playwright.async_api import Browser
 
 # The browser lives in one event loop for the whole module.
@@ -41,7 +41,7 @@ TRY = """([source, closes]) => {
 async def waits_of(
     browser: Browser, *closes: tuple[int, str, str | None]
 ) -> tuple[int, list[str], list[float]]:
-    (source,) = re.findall(r"^```js\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (source,) = blocks(PAGE, "js")
     page = await browser.new_page()
     opened, heard, waits = await page.evaluate(TRY, [source, closes])
     await page.close()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from markdown_blocks import blocks
 from redis_servers import free_port
 
 from fast_channels.consumer import AsyncJsonWebsocketConsumer
@@ -31,7 +32,7 @@ from fast_channels.types import Event
 
 MIB = 1024 * 1024
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "troubleshooting.md"
-QUOTED = re.findall(r"^```text\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+QUOTED = blocks(PAGE, "text")
 
 
 def plain(text: str) -> str:
