@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -187,13 +188,20 @@ def service(
 
 
 @on_one_server
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="systemd is Linux'")
 def test_service_is_reloaded_and_stopped_without_a_harsh_word(service: Server) -> None:
     with ExitStack() as stack:
         before = clients_of_two_workers(service, stack)
+        ends = [os.pidfd_open(pid) for pid in before]
+        for end in ends:
+            stack.callback(os.close, end)
         service.process.send_signal(signal.SIGHUP)
         for client in before.values():
             closed = closed_with(client, timeout=3 * DEADLINE)  # another worker is started first
             assert (closed.code, [*json.loads(closed.reason)]) == (1012, ["retry_after"])
+        # One that is ending answers who still comes to it with 500.
+        for end in ends:
+            assert select.select([end], [], [], 3 * DEADLINE)[0], service.output()
         after = clients_of_two_workers(service, stack, gone=before)
         for client in after.values():
             say(client, {"type": "echo", "text": "hello"})
